@@ -1,0 +1,80 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { Logger } from 'pino';
+import type { Arity, Token } from './token.js';
+
+// biome-ignore lint/suspicious/noExplicitAny: a set of tokens holds tokens of any service
+export type Tokens = Readonly<Record<string, Token<any, Arity>>>;
+
+type Service<K> = K extends Token<infer T, Arity> ? T : never;
+
+/** What `start` receives for `requires`: one service, or a live map of them by wire id. */
+export type Resolved<R extends Tokens> = {
+  // biome-ignore lint/suspicious/noExplicitAny: only the arity is being matched
+  readonly [K in keyof R]: R[K] extends Token<any, 'many'> ? ReadonlyMap<string, Service<R[K]>> : Service<R[K]>;
+};
+
+/** What `start` must return for `provides`. */
+export type Offered<P extends Tokens> = { readonly [K in keyof P]: Service<P[K]> };
+
+/** How a plugin is named on the wire: containerd's plugin type URI and id. */
+export interface WireName {
+  /** For example `io.containerd.snapshotter.v1`. */
+  readonly type: string;
+  /** For example `overlayfs`; the key under which many-valued services are found. */
+  readonly id: string;
+}
+
+/** Facts a plugin shows to clients through introspection (`ctr plugins ls -d`). */
+export interface Advertisement {
+  readonly capabilities?: readonly string[];
+  readonly exports?: Readonly<Record<string, string>>;
+  /** OCI platforms such as `linux/amd64`. */
+  readonly platforms?: readonly string[];
+}
+
+export interface StartContext<C extends StandardSchemaV1, R extends Tokens> {
+  /** The plugin's own section of the configuration, already validated. */
+  readonly config: StandardSchemaV1.InferOutput<C>;
+  readonly deps: Resolved<R>;
+  readonly log: Logger;
+  /** Aborted when the start deadline passes or the daemon is told to stop while starting. */
+  readonly signal: AbortSignal;
+  /** The plugin's own directory that survives a reboot, made with mode 0700 on first call. */
+  rootDir(): string;
+  /** The plugin's own directory that lasts until reboot, made with mode 0700 on first call. */
+  stateDir(): string;
+  /** Adds to what introspection shows of this plugin. */
+  advertise(facts: Advertisement): void;
+  /** Registers a release; releases run in reverse order of registration, also after a failed start. */
+  onStop(release: () => Promise<void> | void): void;
+  /** This plugin cannot run on this host, which is not an error. */
+  skip(reason: string): never;
+}
+
+export interface Plugin<
+  // biome-ignore lint/suspicious/noExplicitAny: the widest plugin
+  C extends StandardSchemaV1 = any,
+  // biome-ignore lint/suspicious/noExplicitAny: the widest plugin
+  R extends Tokens = any,
+  // biome-ignore lint/suspicious/noExplicitAny: the widest plugin
+  P extends Tokens = any,
+> {
+  /** Key in the configuration; equal to the folder's name for plugins in the tree. */
+  readonly id: string;
+  /** Version of the plugin API that this plugin was written against. */
+  readonly api: 1;
+  readonly wire: WireName;
+  /** Any Standard Schema (https://standardschema.dev) object; unknown keys must be refused by it. */
+  readonly config: C;
+  readonly requires: R;
+  readonly provides: P;
+  start(context: StartContext<C, R>): Promise<Offered<P>>;
+}
+
+/**
+ * Defines a plugin: one frozen value, exported by name as `plugin`. Importing
+ * it does nothing; the kernel calls `start` once everything it requires runs.
+ */
+export const definePlugin = <C extends StandardSchemaV1, const R extends Tokens, const P extends Tokens>(
+  plugin: Plugin<C, R, P>,
+): Plugin<C, R, P> => Object.freeze(plugin);

@@ -1,0 +1,57 @@
+/**
+ * The C library by foreign function interface: the one place that loads it.
+ * Each system call lives in a file of its theme (mount.ts, file.ts, ...), with
+ * its man page named, and turns errno into the taxonomy through {@link check}.
+ */
+import { createRequire } from 'node:module';
+import { constants } from 'node:os';
+import { type ErrorCode, KeelsonError } from '../../kernel/errors.js';
+
+const require = createRequire(import.meta.url);
+// koffi is a CommonJS package with a native part: required, so that a bundle leaves it alone.
+export const koffi: typeof import('koffi') = require('koffi');
+
+export const libc = koffi.load('libc.so.6');
+
+const CODES: Readonly<Record<string, ErrorCode>> = {
+  ENOENT: 'NOT_FOUND',
+  ESRCH: 'NOT_FOUND',
+  EEXIST: 'ALREADY_EXISTS',
+  EINVAL: 'INVALID_ARGUMENT',
+  ENAMETOOLONG: 'INVALID_ARGUMENT',
+  ELOOP: 'INVALID_ARGUMENT',
+  EACCES: 'PERMISSION_DENIED',
+  EPERM: 'PERMISSION_DENIED',
+  ENOSPC: 'RESOURCE_EXHAUSTED',
+  EDQUOT: 'RESOURCE_EXHAUSTED',
+  EMFILE: 'RESOURCE_EXHAUSTED',
+  ENFILE: 'RESOURCE_EXHAUSTED',
+  ENOMEM: 'RESOURCE_EXHAUSTED',
+  EAGAIN: 'UNAVAILABLE',
+  EBUSY: 'FAILED_PRECONDITION',
+  ENOTEMPTY: 'FAILED_PRECONDITION',
+  EROFS: 'FAILED_PRECONDITION',
+  ENOSYS: 'UNIMPLEMENTED',
+  EOPNOTSUPP: 'UNIMPLEMENTED',
+  EIO: 'DATA_LOSS',
+};
+
+const NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+
+/** A failed system call: the taxonomy's code, and errno kept for callers that branch on it. */
+export class SystemError extends KeelsonError {
+  /** For example `ENOENT`. */
+  readonly errno: string;
+
+  constructor(call: string, subject: string, errno: number) {
+    const name = NAMES.get(errno) ?? `errno ${errno}`;
+    super(CODES[name] ?? 'INTERNAL', `${call} "${subject}": ${name}`);
+    this.errno = name;
+  }
+}
+
+/** Throws {@link SystemError} from errno when a call returned a negative value; else returns the value. */
+export function check(result: number, call: string, subject: string): number {
+  if (result < 0) throw new SystemError(call, subject, koffi.errno());
+  return result;
+}

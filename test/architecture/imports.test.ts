@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { type SourceFile, violations } from './imports.js';
+
+const TOP = join(import.meta.dirname, '..', '..', '..');
+const FOLDERS = ['kernel', 'plugins', 'lib', 'api', 'client', 'cli', 'config'];
+
+async function sources(): Promise<SourceFile[]> {
+  const found: SourceFile[] = [];
+  for (const folder of FOLDERS) {
+    const entries = await readdir(join(TOP, folder), { recursive: true });
+    for (const entry of entries.filter((name) => name.endsWith('.ts'))) {
+      const path = join(folder, entry);
+      found.push({ path, text: await readFile(join(TOP, path), 'utf8') });
+    }
+  }
+  return found;
+}
+
+describe('import rules', () => {
+  it('hold in the whole tree', async () => {
+    const files = await sources();
+    assert.ok(files.length > 10, 'found the sources');
+    assert.deepEqual(violations(files), []);
+  });
+
+  const planted: [title: string, path: string, specifier: string][] = [
+    ['a plugin importing a plugin', 'plugins/a/index.ts', '../b/store.js'],
+    ['a plugin importing the wiring of the kernel', 'plugins/a/index.ts', '../../kernel/registry.js'],
+    ['the kernel importing a contract', 'kernel/start.ts', './contracts/content.js'],
+    ['the kernel importing a plugin', 'kernel/start.ts', '../plugins/content/index.js'],
+    ['a command line importing a plugin', 'cli/ctr/main.ts', '../../plugins/tasks/index.js'],
+    ['the library importing a contract', 'lib/tar/reader.ts', '../../kernel/contracts/diff.js'],
+    ['the api importing a plugin', 'api/codec.ts', '../plugins/content/store.js'],
+  ];
+  for (const [title, path, specifier] of planted) {
+    it(`refuse ${title}`, () => {
+      const found = violations([{ path, text: `import type { X } from '${specifier}';` }]);
+      assert.equal(found.length, 1);
+    });
+  }
+});
