@@ -1,22 +1,15 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile } from 'node:fs/promises';
+import { glob, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { type SourceFile, violations } from './imports.js';
 
 const TOP = join(import.meta.dirname, '..', '..', '..');
-const FOLDERS = ['kernel', 'plugins', 'lib', 'api', 'client', 'cli', 'config'];
+const SOURCES = '{kernel,plugins,lib,api,client,cli,config}/**/*.ts';
 
 async function sources(): Promise<SourceFile[]> {
-  const found: SourceFile[] = [];
-  for (const folder of FOLDERS) {
-    const entries = await readdir(join(TOP, folder), { recursive: true });
-    for (const entry of entries.filter((name) => name.endsWith('.ts'))) {
-      const path = join(folder, entry);
-      found.push({ path, text: await readFile(join(TOP, path), 'utf8') });
-    }
-  }
-  return found;
+  const paths = await Array.fromAsync(glob(SOURCES, { cwd: TOP, exclude: ['api/gen/**'] }));
+  return Promise.all(paths.map(async (path) => ({ path, text: await readFile(join(TOP, path), 'utf8') })));
 }
 
 describe('import rules', () => {
