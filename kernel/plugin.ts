@@ -1,6 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Logger } from 'pino';
-import type { Arity, Token } from './token.js';
+import { type Arity, one, type Token } from './token.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: a set of tokens holds tokens of any service
 export type Tokens = Readonly<Record<string, Token<any, Arity>>>;
@@ -78,3 +78,35 @@ export interface Plugin<
 export const definePlugin = <C extends StandardSchemaV1, const R extends Tokens, const P extends Tokens>(
   plugin: Plugin<C, R, P>,
 ): Plugin<C, R, P> => Object.freeze(plugin);
+
+/** `skip`: cannot run on this host. `disabled`: by configuration, or for want of a plugin that is. */
+export type Outcome = 'ok' | 'skip' | 'error' | 'disabled';
+
+/** What became of one configured plugin. */
+export interface PluginStatus {
+  /** Key in the configuration. */
+  readonly id: string;
+  /** Undefined for a plugin that could not be imported or was never asked to be. */
+  readonly wire: WireName | undefined;
+  /** Undefined while the plugin still waits for its start. */
+  readonly outcome: Outcome | undefined;
+  /** One sentence; present for every outcome but `ok`. */
+  readonly reason?: string;
+  /** Time its start took, in milliseconds; 0 for a plugin that was not started. */
+  readonly startMillis: number;
+  readonly capabilities: readonly string[];
+  readonly exports: Readonly<Record<string, string>>;
+  /** OCI platforms such as `linux/amd64`. */
+  readonly platforms: readonly string[];
+  /** Wire types of the plugins it depends on. */
+  readonly requires: readonly string[];
+  /** Where it came from: `built-in`, `package keelson-snapshot-zfs` or `path /opt/x/index.js`. */
+  readonly source: string;
+}
+
+/** The kernel's own service: what every configured plugin came to, live, in start order. */
+export interface PluginReport {
+  plugins(): readonly PluginStatus[];
+}
+
+export const PluginReport = one<PluginReport>('plugin-report@1');

@@ -1,0 +1,6 @@
+/**
+ * The plugins of the tree: configuration key -> lazy import. Listed here they
+ * are merely findable; whether one runs is the configuration's business.
+ * Adding a plugin: one line, in alphabetical order.
+ */
+export const builtins: Readonly<Record<string, () => Promise<unknown>>> = {};
