@@ -1,0 +1,59 @@
+# Sourced by test/run.sh and examples/quickstart/run.sh: Debian packages on demand.
+
+# need_packages WHAT_FOR PACKAGE:PROBE...
+# Installs every PACKAGE whose PROBE (a command, or an absolute path that may be
+# a pattern) is missing. Not root: says what to install and fails.
+need_packages() {
+  what_for=$1
+  shift
+  missing=
+  for need in "$@"; do
+    is_present "${need#*:}" || missing="$missing ${need%%:*}"
+  done
+  [ -z "$missing" ] && return 0
+
+  if [ "$(id -u)" -ne 0 ]; then
+    echo "$what_for needs Debian packages that are not installed. Install them as root:" >&2
+    echo "  apt-get install --no-install-recommends$missing" >&2
+    return 1
+  fi
+  if ! command -v apt-get >/dev/null; then
+    echo "$what_for needs these programs, and there is no apt-get to install them with:$missing" >&2
+    return 1
+  fi
+  echo "Installing$missing"
+  install_without_starting $missing || return 1
+  for need in "$@"; do
+    is_present "${need#*:}" && continue
+    echo "Package ${need%%:*} is installed, yet ${need#*:} is still missing" >&2
+    return 1
+  done
+}
+
+is_present() {
+  case $1 in
+    /*) for path in $1; do [ -e "$path" ] && return 0; done; return 1 ;;
+    *) command -v "$1" >/dev/null ;;
+  esac
+}
+
+# Installs packages and starts no service that comes with them.
+install_without_starting() (
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e $policy ]; then
+    trap 'rm -f $policy' EXIT
+    trap 'exit 130' INT TERM
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod 755 $policy
+  fi
+  export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=y
+  apt-get update -qq
+  apt-get install -y -qq --no-install-recommends "$@"
+)
+
+# Installs what package-lock.json lists, unless that was done since it last changed.
+need_node_modules() {
+  installed=node_modules/.package-lock.json
+  [ -e $installed ] && [ -z "$(find package-lock.json -newer $installed)" ] && return 0
+  npm ci
+}

@@ -1,0 +1,128 @@
+/**
+ * The test runner behind test/run.sh: unit tests, then end-to-end tests, then
+ * the leak check, as one run of node:test with one summary at the very end.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, globSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { run } from 'node:test';
+import { spec } from 'node:test/reporters';
+import { RUN_VARIABLE, type TestRun, traces } from './harness/leaks.js';
+
+/** Milliseconds that a single test may take. */
+const TEST_TIMEOUT = 180_000;
+/** Milliseconds that the whole run may take. */
+const RUN_TIMEOUT = 27 * 60_000;
+const CONCURRENCY = 2;
+
+/** Tests that were compiled from a source that still exists. */
+function compiledTests(): string[] {
+  return globSync('dist/**/*.test.js')
+    .filter((path) => existsSync(path.replace(/^dist\//, '').replace(/\.js$/, '.ts')))
+    .sort();
+}
+
+/** The batches of a run, in order; files of one batch run side by side. */
+function batches(chosen: readonly string[]): string[][] {
+  const files = chosen.length > 0 ? [...chosen] : compiledTests();
+  const isEndToEnd = (path: string): boolean => path.startsWith('dist/test/e2e/');
+  return [files.filter((path) => !isEndToEnd(path)), files.filter(isEndToEnd), ['dist/test/last/leaks.js']].filter(
+    (batch) => batch.length > 0,
+  );
+}
+
+type TestEvent = { readonly type: string; readonly data: unknown };
+type Diagnostic = { readonly nesting: number; readonly message: string };
+
+const isDiagnostic = (data: unknown): data is Diagnostic =>
+  typeof data === 'object' &&
+  data !== null &&
+  'nesting' in data &&
+  'message' in data &&
+  typeof data.message === 'string';
+
+/** The runner's closing lines (`tests 5`, `pass 5`, ...), added up over the batches. */
+class Summary {
+  readonly #totals = new Map<string, number>();
+
+  /** True when the event is such a line and has been counted. */
+  takes({ type, data }: TestEvent): boolean {
+    if (type !== 'test:diagnostic' || !isDiagnostic(data) || data.nesting !== 0) return false;
+    const [, name, value] =
+      /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) ([\d.]+)$/.exec(data.message) ?? [];
+    if (name === undefined) return false;
+    this.#totals.set(name, (this.#totals.get(name) ?? 0) + Number(value));
+    return true;
+  }
+
+  *events(): Generator<TestEvent> {
+    for (const [name, value] of this.#totals) {
+      yield { type: 'test:diagnostic', data: { nesting: 0, message: `${name} ${value}`, level: 'info' } };
+    }
+  }
+
+  get failed(): boolean {
+    return ['fail', 'cancelled'].some((name) => (this.#totals.get(name) ?? 0) > 0) || !this.#totals.get('tests');
+  }
+}
+
+async function* results(files: readonly string[][], summary: Summary, signal: AbortSignal): AsyncGenerator<TestEvent> {
+  for (const batch of files) {
+    const events = run({
+      files: batch.map((path) => resolve(path)),
+      concurrency: CONCURRENCY,
+      timeout: TEST_TIMEOUT,
+      signal,
+    });
+    for await (const event of events) {
+      if (!summary.takes(event)) yield event;
+    }
+  }
+}
+
+const print = (events: Iterable<TestEvent> | AsyncIterable<TestEvent>): Promise<void> =>
+  pipeline(Readable.from(events), new spec(), process.stdout, { end: false });
+
+/** A fresh tmpfs: quick, and nothing on it can outlive the run. */
+function mountTestDirectory(): string {
+  const path = mkdtempSync(join(tmpdir(), 'keelson-run-'));
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=0711', 'keelson-test', path]);
+  return path;
+}
+
+function removeTestDirectory(path: string): void {
+  execFileSync('umount', ['--lazy', path]);
+  rmSync(path, { recursive: true });
+}
+
+/** Aborts on the first Ctrl-C or SIGTERM; the second one kills. */
+function interrupted(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => controller.abort());
+  return controller.signal;
+}
+
+async function main(): Promise<boolean> {
+  const directory = mountTestDirectory();
+  try {
+    const testRun: TestRun = { directory, id: `${process.pid}-${Date.now()}` };
+    const baseline = join(directory, 'baseline.json');
+    writeFileSync(baseline, JSON.stringify(await traces(testRun)));
+    process.env.KEELSON_TEST_DIR = directory;
+    process.env.KEELSON_TEST_BASELINE = baseline;
+    process.env[RUN_VARIABLE] = testRun.id;
+
+    const summary = new Summary();
+    const stop = AbortSignal.any([AbortSignal.timeout(RUN_TIMEOUT), interrupted()]);
+    await print(results(batches(process.argv.slice(2)), summary, stop));
+    await print(summary.events());
+    return !summary.failed && !stop.aborted;
+  } finally {
+    removeTestDirectory(directory);
+  }
+}
+
+process.exitCode = (await main()) ? 0 : 1;
