@@ -3,7 +3,7 @@
  * the leak check, as one run of node:test with one summary at the very end.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, globSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, globSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
@@ -17,6 +17,8 @@ const TEST_TIMEOUT = 180_000;
 /** Milliseconds that the whole run may take. */
 const RUN_TIMEOUT = 27 * 60_000;
 const CONCURRENCY = 2;
+/** Of the test data's filesystem; it takes only the memory that is written. */
+const DISK_SIZE = '12G';
 
 /** Tests that were compiled from a source that still exists. */
 function compiledTests(): string[] {
@@ -86,14 +88,25 @@ async function* results(files: readonly string[][], summary: Summary, signal: Ab
 const print = (events: Iterable<TestEvent> | AsyncIterable<TestEvent>): Promise<void> =>
   pipeline(Readable.from(events), new spec(), process.stdout, { end: false });
 
-/** A fresh tmpfs: quick, and nothing on it can outlive the run. */
+/**
+ * A fresh ext4 on a file in memory: quick, with every feature of a disk's
+ * filesystem (extended attributes of users are missing on the tmpfs of older
+ * kernels), and nothing on it can outlive the run.
+ */
 function mountTestDirectory(): string {
   const path = mkdtempSync(join(tmpdir(), 'keelson-run-'));
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=0711', 'keelson-test', path]);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=0711,size=90%', 'keelson-test', path]);
+  const disk = join(path, 'disk');
+  execFileSync('truncate', ['--size', DISK_SIZE, disk]);
+  execFileSync('mkfs.ext4', ['-q', '-O', '^has_journal', '-m', '0', disk]);
+  const directory = join(path, 't');
+  mkdirSync(directory);
+  execFileSync('mount', ['-o', 'loop,discard', disk, directory]);
   return path;
 }
 
 function removeTestDirectory(path: string): void {
+  execFileSync('umount', ['--lazy', join(path, 't')]);
   execFileSync('umount', ['--lazy', path]);
   rmSync(path, { recursive: true });
 }
@@ -106,8 +119,9 @@ function interrupted(): AbortSignal {
 }
 
 async function main(): Promise<boolean> {
-  const directory = mountTestDirectory();
+  const place = mountTestDirectory();
   try {
+    const directory = join(place, 't');
     const testRun: TestRun = { directory, id: `${process.pid}-${Date.now()}` };
     const baseline = join(directory, 'baseline.json');
     writeFileSync(baseline, JSON.stringify(await traces(testRun)));
@@ -121,7 +135,7 @@ async function main(): Promise<boolean> {
     await print(summary.events());
     return !summary.failed && !stop.aborted;
   } finally {
-    removeTestDirectory(directory);
+    removeTestDirectory(place);
   }
 }
 

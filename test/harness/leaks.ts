@@ -74,21 +74,32 @@ async function isOurs(pid: string, { directory, id }: TestRun): Promise<boolean>
   return [command, workingDirectory, rootMount ?? ''].some((text) => text.includes(directory));
 }
 
+export interface ProcessTrace {
+  readonly pid: number;
+  readonly command: string;
+}
+
 /**
  * Processes that inherited the run's environment, or are at work in its
  * directory, or have it as the source of their root filesystem (containers).
  */
-async function processes(run: TestRun): Promise<string[]> {
+export async function processesOf(run: TestRun): Promise<ProcessTrace[]> {
   const self = await ancestors();
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name) && !self.has(name));
   const ours = await Promise.all(
     pids.map(async (pid) => {
       if (!(await isOurs(pid, run))) return [];
       const command = (await unlessGone(readFile(`/proc/${pid}/cmdline`, 'utf8'))) ?? '';
-      return [`process ${pid}: ${command.replaceAll('\0', ' ').trim().slice(0, 200)}`];
+      return [{ pid: Number(pid), command: command.replaceAll('\0', ' ').trim().slice(0, 200) }];
     }),
   );
   return ours.flat();
+}
+
+/** Mounts, loop devices and processes of that run that are there now. */
+export async function belongings(run: TestRun): Promise<string[]> {
+  const running = (await processesOf(run)).map(({ pid, command }) => `process ${pid}: ${command}`);
+  return [...(await mounts(run)), ...(await loopDevices(run)), ...running];
 }
 
 async function directoriesBelow(path: string): Promise<string[]> {
@@ -127,7 +138,7 @@ async function files({ directory }: TestRun): Promise<string[]> {
 
 /** Everything of that run, and everything like it, that is on the machine now. */
 export async function traces(run: TestRun): Promise<Traces> {
-  const kinds = await Promise.all([mounts(run), loopDevices(run), processes(run), cgroups(), sockets(run), files(run)]);
+  const kinds = await Promise.all([belongings(run), cgroups(), sockets(run), files(run)]);
   return kinds.flat().sort();
 }
 

@@ -1,0 +1,176 @@
+import { execFile } from 'node:child_process';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { Client, credentials, Metadata } from '@grpc/grpc-js';
+import { Background, type Outcome } from './command.js';
+import { Ctr } from './ctr.js';
+import { eventually } from './eventually.js';
+import { belongings, processesOf, type TestRun } from './leaks.js';
+import { scratch } from './scratch.js';
+
+/** Which program to start: ours, or the machine's containerd as the measure of it. */
+export type DaemonKind = 'keelsond' | 'containerd';
+
+/** The daemon that end-to-end tests run against: `KEELSON_E2E_PEER=containerd` runs them against the peer. */
+export const peerKind = (): DaemonKind => (process.env.KEELSON_E2E_PEER === 'containerd' ? 'containerd' : 'keelsond');
+
+export interface DaemonOptions {
+  readonly kind?: DaemonKind;
+  /** Text of the configuration file. Default: a minimal one of that kind. */
+  readonly config?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Milliseconds until its first answer. Default 20 000. */
+  readonly startTimeout?: number;
+}
+
+const PROGRAMS: Readonly<Record<DaemonKind, string>> = {
+  keelsond: fileURLToPath(new URL('../../../bin/keelsond', import.meta.url)),
+  containerd: '/usr/bin/containerd',
+};
+
+const minimalConfig = (kind: DaemonKind, directory: string): string =>
+  kind === 'keelsond'
+    ? ''
+    : `version = 2
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[plugins."io.containerd.internal.v1.opt"]
+path = "${directory}/opt"
+`;
+
+/** Resolves when the daemon answers a Version call. */
+async function answers(address: string, timeout: number): Promise<void> {
+  const client = new Client(`unix:${address}`, credentials.createInsecure(), {
+    'grpc.initial_reconnect_backoff_ms': 20,
+    'grpc.min_reconnect_backoff_ms': 20,
+    'grpc.max_reconnect_backoff_ms': 100,
+  });
+  const empty = (): Buffer => Buffer.alloc(0);
+  const path = '/containerd.services.version.v1.Version/Version';
+  const options = { deadline: Date.now() + timeout };
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const metadata = new Metadata({ waitForReady: true });
+      client.makeUnaryRequest(path, empty, empty, undefined, metadata, options, (error) =>
+        error ? reject(error) : resolve(),
+      );
+    });
+  } finally {
+    client.close();
+  }
+}
+
+/** A daemon with root, state and socket of its own. */
+export class Daemon implements AsyncDisposable {
+  readonly kind: DaemonKind;
+  /** Holds everything of this daemon. */
+  readonly directory: string;
+  readonly root: string;
+  readonly state: string;
+  readonly address: string;
+  readonly config: string;
+  readonly #options: DaemonOptions;
+  readonly #release: () => Promise<void>;
+  readonly #logs: string[] = [];
+  #process: Background | undefined;
+
+  private constructor(options: DaemonOptions, directory: string, release: () => Promise<void>) {
+    this.#options = options;
+    this.#release = release;
+    this.kind = options.kind ?? peerKind();
+    this.directory = directory;
+    this.root = join(directory, 'root');
+    this.state = join(directory, 'state');
+    this.address = join(directory, 'd.sock');
+    this.config = join(directory, 'config.toml');
+  }
+
+  /** Starts a daemon; resolves when it answers. */
+  static async start(options: DaemonOptions = {}): Promise<Daemon> {
+    const directory = await scratch('d');
+    const daemon = new Daemon(options, directory.path, async () => directory[Symbol.asyncDispose]());
+    await mkdir(daemon.root, { mode: 0o700 });
+    await mkdir(daemon.state, { mode: 0o711 });
+    await writeFile(daemon.config, options.config ?? minimalConfig(daemon.kind, directory.path));
+    try {
+      await daemon.start();
+    } catch (error) {
+      await daemon[Symbol.asyncDispose]();
+      throw error;
+    }
+    return daemon;
+  }
+
+  /** Starts it again on what it left, after a `kill` or `stop`. */
+  async start(): Promise<void> {
+    const { config, root, state, address } = this;
+    const flags = ['--config', config, '--root', root, '--state', state, '--address', address, '--log-level', 'debug'];
+    const process = new Background(PROGRAMS[this.kind], flags, { env: this.#options.env ?? {} });
+    this.#process = process;
+    const ended = process.ended.then(({ code, signal, stderr, stdout }) => {
+      this.#logs.push(stderr, stdout);
+      throw new Error(`${this.kind} ended with ${signal ?? `code ${code}`}:\n${stderr}${stdout}`);
+    });
+    ended.catch(() => {}); // after the first answer, the end of the daemon is what `stop` and `kill` ask for
+    try {
+      await Promise.race([answers(address, this.#options.startTimeout ?? 20_000), ended]);
+    } catch (error) {
+      throw new Error(`${this.kind} did not start: ${this.logs()}`, { cause: error });
+    }
+  }
+
+  get pid(): number {
+    if (!this.#process) throw new Error('the daemon was never started');
+    return this.#process.pid;
+  }
+
+  /** Everything it has printed, over all its lives. */
+  logs(): string {
+    const now = this.#process?.running ? [this.#process.stderr.text, this.#process.stdout.text] : [];
+    return [...this.#logs, ...now].join('');
+  }
+
+  /** Debian's unmodified `ctr` on this daemon. */
+  ctr(namespace: string): Ctr {
+    return new Ctr({ address: this.address, namespace });
+  }
+
+  /** SIGKILL: no chance to clean up. */
+  async kill(): Promise<void> {
+    await this.#process?.stop('SIGKILL');
+  }
+
+  /** SIGTERM, and waits for the end. */
+  async stop(): Promise<Outcome | undefined> {
+    return this.#process?.stop('SIGTERM');
+  }
+
+  /** Stops it and removes its directory; throws when mounts, loop devices or processes were left. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const problems: string[] = [];
+    await this.stop().catch((error: Error) => problems.push(error.message));
+    const left = [...problems, ...(await leftBehind({ directory: this.directory, id: '' }))];
+    await this.#release();
+    if (left.length > 0) throw new Error(`${this.kind} left behind: ${left.join(', ')}\n${this.logs().slice(-4000)}`);
+  }
+}
+
+/** What is still there after a grace time; it is removed, so that one leak does not become many. */
+async function leftBehind(run: TestRun): Promise<string[]> {
+  try {
+    await eventually('nothing left', async () => ((await belongings(run)).length === 0 ? true : undefined), 5_000);
+    return [];
+  } catch {
+    const left = await belongings(run);
+    for (const { pid } of await processesOf(run)) process.kill(pid, 'SIGKILL');
+    await eventually('processes killed', async () => ((await processesOf(run)).length === 0 ? true : undefined));
+    await unmountBelow(run.directory);
+    return left;
+  }
+}
+
+async function unmountBelow(directory: string): Promise<void> {
+  const script = 'cut -d" " -f2 /proc/mounts | grep -F "$1/" | sort -r | xargs --no-run-if-empty umount --lazy';
+  await promisify(execFile)('sh', ['-c', script, 'sh', directory]);
+}
