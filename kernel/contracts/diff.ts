@@ -20,6 +20,10 @@ export interface ApplyLayer {
    * says whether the layer could not do without its parents.
    */
   readonly detached?: boolean;
+  /** Compressed bytes to come, when known: spreads layers over the workers. Not checked. */
+  readonly size?: number;
+  /** Digest of the compressed bytes, when known: `end` refuses others with FAILED_PRECONDITION. */
+  readonly digest?: string;
   /** Flush the files to disk before resolving. */
   readonly sync?: boolean;
   /** Opaque messages for stream processors, by their id. */
@@ -39,12 +43,15 @@ export interface AppliedLayer {
 /** A layer being unpacked while its bytes still arrive. Calls must not overlap. */
 export interface LayerSink {
   /**
-   * Hands over compressed bytes; resolves when more can be taken (back-pressure).
-   * The chunk may be reused at once when it is not a SharedArrayBuffer view; a
-   * shared one may be reused after `end`.
+   * Hands over compressed bytes, of any length; resolves when more can be taken
+   * (back-pressure), and the chunk may be reused then. Throws what went wrong
+   * with the layer meanwhile, if anything did.
    */
   write(chunk: Uint8Array): Promise<void>;
-  /** No more bytes. INVALID_ARGUMENT for an archive that is broken or breaks a limit. */
+  /**
+   * No more bytes. INVALID_ARGUMENT, naming the entry, for a broken archive;
+   * RESOURCE_EXHAUSTED for one that breaks a limit and for a full disk.
+   */
   end(): Promise<AppliedLayer>;
   /** Stops and releases everything; the target tree is left half written. Idempotent. */
   abort(): Promise<void>;
@@ -71,11 +78,14 @@ export interface Differ {
 /** Backends by wire id: `walking`. */
 export const Differs = many<Differ>('differ@1');
 
+/** How to apply a blob: what its descriptor does not say. */
+export type ApplyBlob = Pick<ApplyLayer, 'mounts' | 'sync' | 'payloads' | 'signal'>;
+
 /** The service in front of the differs, asked in configured order. */
 export interface Diff {
   open(layer: ApplyLayer): Promise<LayerSink>;
   /** Reads the blob from content; verifies its digest; resolves to the descriptor of the uncompressed layer. */
-  apply(scope: Scope, blob: Descriptor, layer: Omit<ApplyLayer, 'mediaType' | 'detached'>): Promise<Descriptor>;
+  apply(scope: Scope, blob: Descriptor, layer: ApplyBlob): Promise<Descriptor>;
   compare(scope: Scope, trees: CompareTrees): Promise<Descriptor>;
 }
 
