@@ -81,3 +81,60 @@ export function codeOf(error: unknown): ErrorCode {
   if (!(error instanceof Error) || !('code' in error)) return 'INTERNAL';
   return ERROR_CODES.find((code) => code === error.code) ?? 'INTERNAL';
 }
+
+/**
+ * What can go wrong in the kernel itself, one name per situation. Each has its
+ * cause and remedy in ERRORS.md, held equal to this list by a test.
+ */
+export const SITUATIONS = [
+  'KEELSON_CONFIG',
+  'KEELSON_UNKNOWN_PLUGIN',
+  'KEELSON_IMPORT',
+  'KEELSON_NOT_A_PLUGIN',
+  'KEELSON_API_VERSION',
+  'KEELSON_WRONG_ID',
+  'KEELSON_DUPLICATE_WIRE',
+  'KEELSON_DUPLICATE_PROVIDER',
+  'KEELSON_ARITY',
+  'KEELSON_MISSING',
+  'KEELSON_CYCLE',
+  'KEELSON_DIRECTORY',
+  'KEELSON_LOCKED',
+  'KEELSON_DEPENDENCY',
+  'KEELSON_START_FAILED',
+  'KEELSON_START_DEADLINE',
+  'KEELSON_WRONG_SHAPE',
+  'KEELSON_REQUIRED',
+  'KEELSON_STOPPED',
+  'KEELSON_STOP_FAILED',
+  'KEELSON_STOP_DEADLINE',
+] as const;
+
+export type Situation = (typeof SITUATIONS)[number];
+
+export interface Problem {
+  readonly situation: Situation;
+  /** One sentence; for configuration it begins with file, line, column and key path. */
+  readonly message: string;
+  readonly cause?: unknown;
+}
+
+export const problem = (situation: Situation, message: string, cause?: unknown): Problem =>
+  cause === undefined ? { situation, message } : { situation, message, cause };
+
+/** All the problems of one phase of the kernel, in one error. */
+export class KernelError extends KeelsonError {
+  readonly problems: readonly Problem[];
+
+  /** `doing` says what was being done, for example `planning the start`. */
+  constructor(code: ErrorCode, doing: string, problems: readonly Problem[]) {
+    const count = problems.length === 1 ? '' : `${problems.length} problems:`;
+    super(code, `${doing}: ${count}${problems.map(({ message }) => `\n  ${message}`).join('')}`, {
+      cause: problems.find(({ cause }) => cause !== undefined)?.cause,
+    });
+    this.problems = problems;
+  }
+}
+
+/** What a thrown value says, in one line. */
+export const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
