@@ -3,4 +3,6 @@
  * are merely findable; whether one runs is the configuration's business.
  * Adding a plugin: one line, in alphabetical order.
  */
-export const builtins: Readonly<Record<string, () => Promise<unknown>>> = {};
+export const builtins: Readonly<Record<string, () => Promise<unknown>>> = {
+  content: () => import('../plugins/content/index.js'),
+};

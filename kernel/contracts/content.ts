@@ -105,7 +105,7 @@ export interface ContentStore {
 export const ContentStore = one<ContentStore>('content-store@1');
 
 export interface CommitContent extends CommitBlob {
-  /** Labels of the new content; they apply even when it answers ALREADY_EXISTS elsewhere. */
+  /** Labels of the new content; without effect when commit answers ALREADY_EXISTS. */
   readonly labels?: Labels;
 }
 
@@ -123,16 +123,19 @@ export interface Content {
   walk(scope: Scope, filters?: readonly string[]): AsyncIterable<ContentInfo>;
   reader(scope: Scope, digest: string): Promise<BlobReader>;
   /**
-   * As {@link ContentStore.writer}, per namespace. Under the sharing policy
-   * `shared` (the default), `expected` held by another namespace becomes this
-   * one's without an upload: ALREADY_EXISTS.
+   * As {@link ContentStore.writer}, per namespace: ALREADY_EXISTS when this
+   * namespace holds `expected`. Under the sharing policy `shared` (the
+   * default), `expected` held elsewhere in the store needs no upload: the
+   * writer opens at its full size, and commit, with its labels, makes it this
+   * namespace's. Writing to such a writer gives the ingest bytes of its own.
    */
   writer(scope: Scope, options: OpenWriter): Promise<ContentWriter>;
-  /** Removes it from this namespace; bytes go when the collector finds nobody holds them. */
+  /** Removes it from this namespace; bytes go when the collector finds nobody holds them. NOT_FOUND. */
   delete(scope: Scope, digest: string): Promise<void>;
   status(scope: Scope, ref: string): Promise<IngestStatus>;
   /** `filters` on `ref`. */
   statuses(scope: Scope, filters?: readonly string[]): Promise<readonly IngestStatus[]>;
+  /** NOT_FOUND. Also while a writer holds it: that writer can then not commit (ABORTED). */
   abort(scope: Scope, ref: string): Promise<void>;
 }
 

@@ -5,36 +5,14 @@
  */
 import { createRequire } from 'node:module';
 import { constants } from 'node:os';
-import { type ErrorCode, KeelsonError } from '../../kernel/errors.js';
+import { KeelsonError } from '../../kernel/errors.js';
+import { codeOfErrno } from '../errno.js';
 
 const require = createRequire(import.meta.url);
 // koffi is a CommonJS package with a native part: required, so that a bundle leaves it alone.
 export const koffi: typeof import('koffi') = require('koffi');
 
 export const libc = koffi.load('libc.so.6');
-
-const CODES: Readonly<Record<string, ErrorCode>> = {
-  ENOENT: 'NOT_FOUND',
-  ESRCH: 'NOT_FOUND',
-  EEXIST: 'ALREADY_EXISTS',
-  EINVAL: 'INVALID_ARGUMENT',
-  ENAMETOOLONG: 'INVALID_ARGUMENT',
-  ELOOP: 'INVALID_ARGUMENT',
-  EACCES: 'PERMISSION_DENIED',
-  EPERM: 'PERMISSION_DENIED',
-  ENOSPC: 'RESOURCE_EXHAUSTED',
-  EDQUOT: 'RESOURCE_EXHAUSTED',
-  EMFILE: 'RESOURCE_EXHAUSTED',
-  ENFILE: 'RESOURCE_EXHAUSTED',
-  ENOMEM: 'RESOURCE_EXHAUSTED',
-  EAGAIN: 'UNAVAILABLE',
-  EBUSY: 'FAILED_PRECONDITION',
-  ENOTEMPTY: 'FAILED_PRECONDITION',
-  EROFS: 'FAILED_PRECONDITION',
-  ENOSYS: 'UNIMPLEMENTED',
-  EOPNOTSUPP: 'UNIMPLEMENTED',
-  EIO: 'DATA_LOSS',
-};
 
 const NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
 
@@ -45,7 +23,7 @@ export class SystemError extends KeelsonError {
 
   constructor(call: string, subject: string, errno: number) {
     const name = NAMES.get(errno) ?? `errno ${errno}`;
-    super(CODES[name] ?? 'INTERNAL', `${call} "${subject}": ${name}`);
+    super(codeOfErrno(name), `${call} "${subject}": ${name}`);
     this.errno = name;
   }
 }

@@ -1,0 +1,19 @@
+import { z } from 'zod';
+import { ContentStore } from '../../kernel/contracts/content.js';
+import { definePlugin } from '../../kernel/plugin.js';
+import { LocalStore } from './store.js';
+
+/** Blobs and ingests in a local directory. */
+export const plugin = definePlugin({
+  id: 'content',
+  api: 1,
+  wire: { type: 'io.containerd.content.v1', id: 'content' },
+  config: z.object({}).strict(),
+  requires: {},
+  provides: { store: ContentStore },
+  async start({ rootDir, advertise }) {
+    const root = rootDir();
+    advertise({ exports: { root } });
+    return { store: await LocalStore.open(root) };
+  },
+});
