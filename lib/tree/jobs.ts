@@ -1,0 +1,116 @@
+/**
+ * Work on directory trees without holding up the event loop: what is done in
+ * a moment is done at once, the rest in worker threads, which are started when
+ * first needed and kept. They do not keep the process alive when idle.
+ */
+import { Worker } from 'node:worker_threads';
+import { internal, KeelsonError } from '../../kernel/errors.js';
+import { stepsOf, type TreeJob } from './steps.js';
+import type { TreeUsage } from './usage.js';
+import type { JobOutcome } from './worker.js';
+
+export type { TreeUsage } from './usage.js';
+
+/** Milliseconds that a job may take of the event loop. */
+const AT_ONCE = 1;
+/** Two, so that one long copy does not hold up everything else. */
+const THREADS = 2;
+
+interface Waiting {
+  readonly job: TreeJob;
+  readonly resolve: (usage: TreeUsage | undefined) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+const queue: Waiting[] = [];
+const idle: Worker[] = [];
+let started = 0;
+
+function startWorker(): Worker {
+  started += 1;
+  const worker = new Worker(new URL('./worker.js', import.meta.url));
+  worker.unref();
+  return worker;
+}
+
+function settle({ resolve, reject }: Waiting, outcome: JobOutcome): void {
+  if (outcome.ok) resolve(outcome.usage);
+  else reject(new KeelsonError(outcome.code, outcome.message));
+}
+
+function assign(worker: Worker, waiting: Waiting): void {
+  const free = (): void => {
+    worker.removeAllListeners();
+    worker.unref();
+  };
+  worker.once('message', (outcome: JobOutcome) => {
+    free();
+    settle(waiting, outcome);
+    idle.push(worker);
+    dispatch();
+  });
+  worker.once('error', (cause) => {
+    free();
+    started -= 1;
+    waiting.reject(internal(`the thread that was to ${waiting.job.kind} a directory tree failed`, { cause }));
+    dispatch();
+  });
+  worker.ref();
+  worker.postMessage(waiting.job);
+}
+
+function dispatch(): void {
+  while (queue.length > 0) {
+    const worker = idle.pop() ?? (started < THREADS ? startWorker() : undefined);
+    if (worker === undefined) return;
+    const waiting = queue.shift();
+    if (waiting) assign(worker, waiting);
+  }
+}
+
+const inThread = (job: TreeJob): Promise<TreeUsage | undefined> =>
+  new Promise((resolve, reject) => {
+    queue.push({ job, resolve, reject });
+    dispatch();
+  });
+
+/** The result, or undefined when the job could not be finished in a moment. */
+function atOnce(job: TreeJob): { readonly usage: TreeUsage | undefined } | undefined {
+  const steps = stepsOf(job);
+  const end = performance.now() + AT_ONCE;
+  do {
+    const step = steps.next();
+    if (step.done) return { usage: step.value };
+  } while (performance.now() < end);
+  steps.return(undefined);
+  return undefined;
+}
+
+/**
+ * Bytes and inodes that the tree takes on disk, as du(1) counts them: a file
+ * with several names once, what is mounted inside not at all.
+ */
+export async function measureTree(root: string): Promise<TreeUsage> {
+  const job = { kind: 'measure', root } as const;
+  const usage = (atOnce(job) ?? { usage: await inThread(job) }).usage;
+  if (usage === undefined) throw internal(`measuring "${root}" gave no result`);
+  return usage;
+}
+
+/**
+ * Removes the tree; one that is not there is fine. FAILED_PRECONDITION, with
+ * everything else removed, when something is mounted inside it.
+ */
+export async function removeTree(root: string): Promise<void> {
+  const job = { kind: 'remove', root } as const;
+  if (atOnce(job) === undefined) await inThread(job);
+}
+
+/**
+ * Copies what the directory `from` holds, and its own attributes, into the empty
+ * directory `to`: kinds, contents with their holes, owners, modes, times, extended
+ * attributes, links among the files. `from` must not change meanwhile.
+ */
+export async function copyTree(from: string, to: string): Promise<void> {
+  await inThread({ kind: 'copy', from, to });
+}

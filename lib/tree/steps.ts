@@ -1,0 +1,28 @@
+/** The jobs on directory trees, told as data so that any thread can do them. */
+import { copying } from './copy.js';
+import { removing } from './remove.js';
+import { measuring, type TreeUsage } from './usage.js';
+
+export type TreeJob =
+  | { readonly kind: 'measure'; readonly root: string }
+  | { readonly kind: 'remove'; readonly root: string }
+  | { readonly kind: 'copy'; readonly from: string; readonly to: string };
+
+/** Work cut into small steps; the end of `measure` has a value. */
+export type Steps = Generator<void, TreeUsage | undefined, void>;
+
+function* withoutResult(steps: Generator<void, void, void>): Steps {
+  yield* steps;
+  return undefined;
+}
+
+export function stepsOf(job: TreeJob): Steps {
+  switch (job.kind) {
+    case 'measure':
+      return measuring(job.root);
+    case 'remove':
+      return withoutResult(removing(job.root));
+    case 'copy':
+      return withoutResult(copying(job.from, job.to));
+  }
+}

@@ -1,0 +1,44 @@
+import { mkdirSync } from 'node:fs';
+import { z } from 'zod';
+import { Snapshotters } from '../../kernel/contracts/snapshots.js';
+import { definePlugin } from '../../kernel/plugin.js';
+import { OverlayStorage, openOverlay } from './overlay.js';
+import { probe } from './probe.js';
+
+const config = z
+  .object({
+    root_path: z
+      .string()
+      .default('')
+      .describe(
+        'Directory for the snapshots, on a filesystem that can hold overlay upper directories; empty for the own one.',
+      ),
+    mount_options: z
+      .array(z.string())
+      .default([])
+      .describe('Options added to every overlay mount, for example "volatile"; bind mounts do not get them.'),
+  })
+  .strict();
+
+/** Snapshots as overlay mounts: each layer a directory, nothing copied until written to. */
+export const plugin = definePlugin({
+  id: 'snapshot-overlay',
+  api: 1,
+  wire: { type: 'io.containerd.snapshotter.v1', id: 'overlayfs' },
+  config,
+  requires: {},
+  provides: { snapshotter: Snapshotters },
+  async start({ config, log, rootDir, advertise, onStop, skip }) {
+    const root = config.root_path === '' ? rootDir() : config.root_path;
+    mkdirSync(root, { recursive: true, mode: 0o700 });
+    const overlay = await probe(root);
+    if (!overlay.works) return skip(overlay.reason);
+    const snapshotter = await openOverlay(root, {
+      options: OverlayStorage.combine(config.mount_options, overlay.options),
+      warn: (message, error) => log.warn({ err: error }, message),
+    });
+    onStop(() => snapshotter.close());
+    advertise({ capabilities: snapshotter.capabilities, exports: { root } });
+    return { snapshotter };
+  },
+});
