@@ -5,4 +5,6 @@
  */
 export const builtins: Readonly<Record<string, () => Promise<unknown>>> = {
   content: () => import('../plugins/content/index.js'),
+  'snapshot-overlay': () => import('../plugins/snapshot-overlay/index.js'),
+  'snapshot-vfs': () => import('../plugins/snapshot-vfs/index.js'),
 };

@@ -89,15 +89,26 @@ export const DT_LNK = 10;
 
 const records = Buffer.alloc(32 * 1024);
 
-/** What the directory holds, `.` and `..` left out, in the filesystem's order, from the descriptor's position on. */
-export function readDirectory(fd: number, subject: Path = String(fd)): DirectoryEntry[] {
-  const entries: DirectoryEntry[] = [];
-  for (;;) {
-    const size = settle(getdents64(fd, records, records.length), 'getdents64', subject);
-    if (size === 0) return entries;
-    for (let at = 0; at < size; at += records.readUInt16LE(at + 16)) {
-      const name = records.toString('latin1', at + 19, records.indexOf(0, at + 19));
-      if (name !== '.' && name !== '..') entries.push({ name, type: records.readUInt8(at + 18) });
-    }
+/** The entries among the first `size` bytes of {@link records}, `.` and `..` left out. */
+function* entriesOf(size: number): Generator<DirectoryEntry> {
+  for (let at = 0; at < size; at += records.readUInt16LE(at + 16)) {
+    const name = records.toString('latin1', at + 19, records.indexOf(0, at + 19));
+    if (name !== '.' && name !== '..') yield { name, type: records.readUInt8(at + 18) };
   }
 }
+
+/**
+ * What the directory holds, `.` and `..` left out, in the filesystem's order, from the
+ * descriptor's position on: in lists as the kernel hands them out, for directories of any size.
+ */
+export function* readDirectoryInParts(fd: number, subject: Path = String(fd)): Generator<DirectoryEntry[], void, void> {
+  for (;;) {
+    const size = settle(getdents64(fd, records, records.length), 'getdents64', subject);
+    if (size === 0) return;
+    yield [...entriesOf(size)];
+  }
+}
+
+/** As {@link readDirectoryInParts}, all at once. */
+export const readDirectory = (fd: number, subject: Path = String(fd)): DirectoryEntry[] =>
+  [...readDirectoryInParts(fd, subject)].flat();

@@ -17,7 +17,15 @@ import {
   openat2,
   RESOLVE_NO_XDEV,
 } from '../linux/file.js';
-import { DT_DIR, DT_UNKNOWN, lstatat, readDirectory, S_IFDIR, S_IFMT } from '../linux/stat.js';
+import {
+  type DirectoryEntry,
+  DT_DIR,
+  DT_UNKNOWN,
+  lstatat,
+  readDirectoryInParts,
+  S_IFDIR,
+  S_IFMT,
+} from '../linux/stat.js';
 
 export interface Visit {
   /**
@@ -38,7 +46,7 @@ export interface Visit {
 interface Level {
   readonly directory: number;
   readonly name: Buffer;
-  readonly entries: Generator<{ readonly name: string; readonly type: number }>;
+  readonly entries: Generator<DirectoryEntry>;
 }
 
 /** A name as the `latin1` text of its bytes, into a C string. */
@@ -62,8 +70,8 @@ function enter(parent: number, name: Buffer): number | 'gone' | 'mount' {
   return fd === -EXDEV ? 'mount' : 'gone';
 }
 
-function* listing(directory: number): Generator<{ readonly name: string; readonly type: number }> {
-  yield* readDirectory(directory);
+function* listing(directory: number): Generator<DirectoryEntry> {
+  for (const part of readDirectoryInParts(directory)) yield* part;
 }
 
 /**

@@ -3,36 +3,32 @@
  * with what it adds to its parent in `fs` and, while active, the kernel's
  * scratch space in `work`. Committing moves nothing.
  */
-import { chmodSync, chownSync, mkdirSync, type Stats, statSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
+import { chmodSync, chownSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Snapshotter } from '../../kernel/contracts/snapshots.js';
-import { dataLoss } from '../../kernel/errors.js';
 import { overlayLowers, overlayPath } from '../../lib/linux/overlay.js';
+import { SnapshotDirectories } from '../../lib/snapshot-records/directories.js';
 import {
   type Layer,
   type SnapshotStorage,
   type StorageMount,
   StoredSnapshotter,
 } from '../../lib/snapshot-records/snapshotter.js';
-import { measureTree, removeTree, type TreeUsage } from '../../lib/tree/jobs.js';
+import { measureTree, type TreeUsage } from '../../lib/tree/jobs.js';
 
 const PERMISSIONS = 0o7777;
-const ID = /^[1-9][0-9]{0,15}$/;
 
 /** The option's name, `index` of `index=off`. */
 const nameOf = (option: string): string => option.split('=', 1)[0] ?? '';
 
 export class OverlayStorage implements SnapshotStorage {
   readonly capabilities = ['rebase'];
-  readonly #directory: string;
+  readonly #directories: SnapshotDirectories;
   readonly #options: readonly string[];
 
   constructor(root: string, options: readonly string[]) {
-    this.#directory = join(root, 'snapshots');
+    this.#directories = new SnapshotDirectories(root);
     this.#options = options;
-    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
-    chmodSync(this.#directory, 0o700);
   }
 
   /** The configured options, and those of the probe that they do not contradict. */
@@ -46,9 +42,9 @@ export class OverlayStorage implements SnapshotStorage {
     const [parent] = ancestors;
     // A view on something shows its ancestors and needs no directory of its own.
     if (kind === 'view' && parent !== undefined) return;
-    const model = parent === undefined ? undefined : this.#rootOf(parent);
-    mkdirSync(join(this.#directory, String(id)), { mode: 0o700 });
-    const upper = this.#upper(id);
+    const model = parent === undefined ? undefined : this.#directories.rootOf(parent);
+    mkdirSync(this.#directories.path(id), { mode: 0o700 });
+    const upper = this.#directories.files(id);
     mkdirSync(upper);
     // The root of an overlay shows the attributes of its topmost directory.
     chmodSync(upper, model === undefined ? 0o755 : model.mode & PERMISSIONS);
@@ -61,7 +57,7 @@ export class OverlayStorage implements SnapshotStorage {
   }
 
   measure({ id }: Layer): Promise<TreeUsage> {
-    return measureTree(this.#upper(id));
+    return measureTree(this.#directories.files(id));
   }
 
   mounts({ id, kind, ancestors }: Layer): readonly StorageMount[] {
@@ -69,39 +65,28 @@ export class OverlayStorage implements SnapshotStorage {
     if (parent === undefined) return [this.#bind(id, kind === 'view' ? 'ro' : 'rw')];
     if (kind === 'view' && ancestors.length === 1) return [this.#bind(parent, 'ro')];
     const upper =
-      kind === 'active' ? [`workdir=${overlayPath(this.#work(id))}`, `upperdir=${overlayPath(this.#upper(id))}`] : [];
-    const lowers = overlayLowers(ancestors.map((ancestor) => this.#upper(ancestor)));
+      kind === 'active'
+        ? [`workdir=${overlayPath(this.#work(id))}`, `upperdir=${overlayPath(this.#directories.files(id))}`]
+        : [];
+    const lowers = overlayLowers(ancestors.map((ancestor) => this.#directories.files(ancestor)));
     const options = [...upper, `lowerdir=${lowers}`, ...this.#options];
     return [{ type: 'overlay', source: 'overlay', target: '', options }];
   }
 
   destroy(id: number): Promise<void> {
-    return removeTree(join(this.#directory, String(id)));
+    return this.#directories.remove(id);
   }
 
-  async ids(): Promise<readonly number[]> {
-    return (await readdir(this.#directory)).filter((name) => ID.test(name)).map(Number);
-  }
-
-  #upper(id: number): string {
-    return join(this.#directory, String(id), 'fs');
+  ids(): Promise<readonly number[]> {
+    return this.#directories.ids();
   }
 
   #work(id: number): string {
-    return join(this.#directory, String(id), 'work');
+    return join(this.#directories.path(id), 'work');
   }
 
   #bind(id: number, access: 'ro' | 'rw'): StorageMount {
-    return { type: 'bind', source: this.#upper(id), target: '', options: [access, 'rbind'] };
-  }
-
-  #rootOf(id: number): Stats {
-    const path = this.#upper(id);
-    const stats = statSync(path, { throwIfNoEntry: false });
-    if (stats) return stats;
-    throw dataLoss(`the parent's files are missing: "${path}" does not exist`, {
-      remedy: 'remove the snapshots on it and pull the image again',
-    });
+    return { type: 'bind', source: this.#directories.files(id), target: '', options: [access, 'rbind'] };
   }
 }
 
