@@ -1,2 +1,4 @@
-export { Client, type ConnectOptions, connect } from './client.js';
-export type { CallOptions, PartialMessage, Stub } from './stub.js';
+/** Typed client of containerd's API: drives our daemon and stock containerd alike. */
+export { type Client, type ConnectOptions, connect } from './connect.js';
+export { SERVICES } from './services.js';
+export type { CallOptions, PartialMessage, ServerStream, Stub } from './stub.js';

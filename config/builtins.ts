@@ -5,6 +5,7 @@
  */
 export const builtins: Readonly<Record<string, () => Promise<unknown>>> = {
   content: () => import('../plugins/content/index.js'),
+  'server-grpc': () => import('../plugins/server-grpc/index.js'),
   'snapshot-overlay': () => import('../plugins/snapshot-overlay/index.js'),
   'snapshot-vfs': () => import('../plugins/snapshot-vfs/index.js'),
 };

@@ -1,0 +1,127 @@
+/**
+ * Listening on a unix socket that nobody but its owner and group can ever
+ * reach: it is made inside a fresh private directory, gets its rights there,
+ * and only then is renamed to its address (unix(7), rename(2)).
+ */
+import { chmod, chown, lstat, mkdir, mkdtemp, rename, rm, unlink } from 'node:fs/promises';
+import { connect, type Server } from 'node:net';
+import { dirname, isAbsolute, join } from 'node:path';
+import { failedPrecondition, internal, invalidArgument } from '../../kernel/errors.js';
+
+/** Bytes of a socket address, without the final zero (unix(7)). */
+const MAX_SOCKET_PATH = 107;
+const SOCKET_MODE = 0o660;
+const DIRECTORY_MODE = 0o711;
+
+export interface SocketAddress {
+  /** Absolute path. Its directory is made when it is missing. */
+  readonly path: string;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** A socket that listens. */
+export interface Listener {
+  /** Accepts no more and removes the socket, unless another has taken the address. Connections stay. Idempotent. */
+  close(): Promise<void>;
+}
+
+const hasErrno = (error: unknown, ...codes: string[]): boolean =>
+  error instanceof Error && 'code' in error && codes.some((code) => code === error.code);
+
+const statIfThere = (path: string) =>
+  lstat(path, { bigint: true }).catch((error: unknown) => {
+    if (hasErrno(error, 'ENOENT')) return undefined;
+    throw error;
+  });
+
+/** Whether anything accepts connections at the socket; when in doubt, yes. */
+const answers = (path: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const probe = connect(path);
+    const settle = (live: boolean): void => {
+      probe.destroy();
+      resolve(live);
+    };
+    probe.once('connect', () => settle(true));
+    probe.once('error', (error) => settle(!hasErrno(error, 'ECONNREFUSED', 'ENOENT')));
+  });
+
+function checkPath(path: string): void {
+  if (!isAbsolute(path)) throw invalidArgument(`socket address "${path}" is not an absolute path`);
+  const bytes = Buffer.byteLength(path);
+  if (bytes <= MAX_SOCKET_PATH) return;
+  throw invalidArgument(`socket address "${path}" takes ${bytes} bytes, more than ${MAX_SOCKET_PATH}`, {
+    remedy: 'choose a shorter path',
+  });
+}
+
+/** A stale socket may stay: the rename replaces it. */
+async function checkFree(path: string): Promise<void> {
+  const there = await statIfThere(path);
+  if (there === undefined) return;
+  if (there.isSymbolicLink()) {
+    throw failedPrecondition(`socket address "${path}" is a symbolic link`, { remedy: 'remove it or use its target' });
+  }
+  if (!there.isSocket()) {
+    throw failedPrecondition(`socket address "${path}" is taken by something that is not a socket`, {
+      remedy: 'remove it or choose another address',
+    });
+  }
+  if (await answers(path)) {
+    throw failedPrecondition(`another process serves "${path}"`, { remedy: 'stop it or choose another address' });
+  }
+}
+
+const listen = (server: Server, path: string): Promise<void> =>
+  new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+
+const stopAccepting = (server: Server): void => {
+  if (server.listening) server.close();
+};
+
+async function removeIfSame(path: string, inode: bigint): Promise<void> {
+  const there = await statIfThere(path);
+  if (there?.ino === inode) await unlink(path);
+}
+
+/**
+ * Binds `server` to the address with mode 0660.
+ *
+ * INVALID_ARGUMENT for an address that is relative or too long;
+ * FAILED_PRECONDITION when it is a symbolic link, no socket, or served by
+ * another process; a socket that nobody serves any more is replaced.
+ */
+export async function listenOnSocket(server: Server, address: SocketAddress): Promise<Listener> {
+  const { path, uid, gid } = address;
+  checkPath(path);
+  await mkdir(dirname(path), { recursive: true, mode: DIRECTORY_MODE });
+  await checkFree(path);
+  const staging = await mkdtemp(join(dirname(path), '.'));
+  const staged = join(staging, 's');
+  try {
+    await listen(server, staged);
+    await chown(staged, uid, gid);
+    await chmod(staged, SOCKET_MODE);
+    const inode = (await statIfThere(staged))?.ino;
+    if (inode === undefined) throw internal(`the socket for "${path}" vanished while it was made`);
+    await rename(staged, path);
+    return {
+      async close() {
+        stopAccepting(server);
+        await removeIfSame(path, inode);
+      },
+    };
+  } catch (error) {
+    stopAccepting(server);
+    throw error;
+  } finally {
+    await rm(staging, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,65 @@
+/** One call as its handler sees it: metadata, scope and a signal that says when to stop. */
+import type { Deadline, Metadata } from '@grpc/grpc-js';
+import { canceled, deadlineExceeded, failedPrecondition, type KeelsonError } from '../../kernel/errors.js';
+import { checkIdentifier } from '../../lib/identifier.js';
+import type { Call } from '../../lib/rpc/definition.js';
+
+const NAMESPACE = 'containerd-namespace';
+const LEASE = 'containerd-lease';
+
+/** What calls of all four kinds have. */
+export interface Surface {
+  readonly metadata: Metadata;
+  getDeadline(): Deadline;
+  /** Also emitted after a call has ended by itself. */
+  once(event: 'cancelled', listener: () => void): unknown;
+}
+
+export class ServerCall implements Call {
+  /** Service and method: `/containerd.services.version.v1.Version/Version`. */
+  readonly path: string;
+  /** Whether more than one message may come back. */
+  readonly streams: boolean;
+  readonly #surface: Surface;
+  readonly #controller = new AbortController();
+  #settled = false;
+
+  constructor(path: string, streams: boolean, surface: Surface) {
+    this.path = path;
+    this.streams = streams;
+    this.#surface = surface;
+    surface.once('cancelled', () => this.abort(this.#endedByPeer()));
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  metadata(key: string): string | undefined {
+    return this.#surface.metadata.get(key)[0]?.toString();
+  }
+
+  scope(): { readonly namespace: string; readonly lease?: string; readonly signal: AbortSignal } {
+    const namespace = this.metadata(NAMESPACE);
+    if (!namespace) throw failedPrecondition('namespace is required', { remedy: `set the metadata "${NAMESPACE}"` });
+    checkIdentifier(namespace, 'namespace');
+    const lease = this.metadata(LEASE);
+    return lease ? { namespace, lease, signal: this.signal } : { namespace, signal: this.signal };
+  }
+
+  /** Tells the handler to stop; the reason is what it should throw. */
+  abort(reason: KeelsonError): void {
+    if (!this.#settled) this.#controller.abort(reason);
+  }
+
+  /** The handler is done: what happens to the call now is no news to it. */
+  settle(): void {
+    this.#settled = true;
+  }
+
+  #endedByPeer(): KeelsonError {
+    return Number(this.#surface.getDeadline()) <= Date.now()
+      ? deadlineExceeded('the deadline of the call has passed')
+      : canceled('the caller went away');
+  }
+}

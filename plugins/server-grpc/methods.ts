@@ -1,0 +1,144 @@
+/** Turns a method of a service definition and its handler into what grpc-js calls. */
+import { once } from 'node:events';
+import {
+  type handleBidiStreamingCall,
+  type handleClientStreamingCall,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  Metadata,
+  type ServerDuplexStream,
+  type ServerReadableStream,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type sendUnaryData,
+} from '@grpc/grpc-js';
+import { internal, invalidArgument } from '../../kernel/errors.js';
+import type { Call, MethodDefinition } from '../../lib/rpc/definition.js';
+import { isExpected, statusOf } from '../../lib/rpc/status.js';
+import type { ServerCall } from './call.js';
+import type { Calls } from './calls.js';
+
+/** A handler whose types were checked by `implement` and are erased by now. */
+export type Invoke = (request: unknown, call: Call) => unknown;
+
+export interface Method {
+  readonly path: string;
+  readonly definition: MethodDefinition;
+  readonly invoke: Invoke;
+}
+
+export interface GrpcMethod {
+  readonly kind: 'unary' | 'clientStream' | 'serverStream' | 'bidi';
+  readonly handle:
+    | handleUnaryCall<Buffer, Buffer>
+    | handleClientStreamingCall<Buffer, Buffer>
+    | handleServerStreamingCall<Buffer, Buffer>
+    | handleBidiStreamingCall<Buffer, Buffer>;
+}
+
+interface Failure {
+  readonly code: number;
+  readonly details: string;
+}
+
+/** Characters. A status travels in a header, and clients bound those. */
+const MAX_DETAILS = 4096;
+
+const describe = (message: string): string => message.slice(0, MAX_DETAILS).toWellFormed();
+
+const decode = ({ definition, path }: Method, bytes: Buffer): unknown => {
+  try {
+    return definition.requestType.decode(bytes);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw invalidArgument(`the request of "${path}" does not decode: ${why}`, { cause });
+  }
+};
+
+const encode = ({ definition }: Method, message: unknown): Buffer => {
+  const bytes = definition.responseType.encode(message).finish();
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+};
+
+const isAsyncIterable = (value: unknown): value is AsyncIterable<unknown> =>
+  typeof value === 'object' && value !== null && Symbol.asyncIterator in value;
+
+function responses(method: Method, value: unknown): AsyncIterable<unknown> {
+  if (isAsyncIterable(value)) return value;
+  throw internal(`the handler of "${method.path}" returned no async iterable`);
+}
+
+/** Messages of the caller, decoded one at a time, only when asked for. */
+async function* requests(method: Method, call: ServerCall, stream: ServerReadableStream<Buffer, Buffer>) {
+  try {
+    for await (const bytes of stream.iterator({ destroyOnReturn: false })) yield decode(method, bytes);
+  } catch (error) {
+    call.signal.throwIfAborted();
+    throw error;
+  }
+}
+
+/** Runs a handler to its end, whatever that is. */
+async function run(calls: Calls, call: ServerCall, handler: () => Promise<void>, fail: (failure: Failure) => void) {
+  try {
+    await handler();
+  } catch (thrown) {
+    const error = call.signal.aborted && !isExpected(thrown) ? call.signal.reason : thrown;
+    const { code, message } = statusOf(error);
+    if (!isExpected(error)) calls.fault(call, error);
+    fail({ code, details: describe(message) });
+  } finally {
+    calls.close(call);
+  }
+}
+
+/** Sends every message, no faster than the caller takes them. */
+async function sendAll(
+  method: Method,
+  call: ServerCall,
+  stream: ServerWritableStream<Buffer, Buffer> | ServerDuplexStream<Buffer, Buffer>,
+  request: unknown,
+): Promise<void> {
+  const messages = responses(method, method.invoke(request, call));
+  stream.sendMetadata(new Metadata());
+  for await (const message of messages) {
+    call.signal.throwIfAborted();
+    if (!stream.write(encode(method, message))) await once(stream, 'drain', { signal: call.signal });
+  }
+  call.signal.throwIfAborted();
+  stream.end();
+}
+
+const unary =
+  (calls: Calls, method: Method) => (surface: ServerUnaryCall<Buffer, Buffer>, send: sendUnaryData<Buffer>) => {
+    const call = calls.open(method.path, false, surface);
+    const handler = async () => send(null, encode(method, await method.invoke(decode(method, surface.request), call)));
+    void run(calls, call, handler, send);
+  };
+
+const clientStream =
+  (calls: Calls, method: Method) => (surface: ServerReadableStream<Buffer, Buffer>, send: sendUnaryData<Buffer>) => {
+    const call = calls.open(method.path, false, surface);
+    const handler = async () => send(null, encode(method, await method.invoke(requests(method, call, surface), call)));
+    void run(calls, call, handler, send);
+  };
+
+const serverStream = (calls: Calls, method: Method) => (surface: ServerWritableStream<Buffer, Buffer>) => {
+  const call = calls.open(method.path, true, surface);
+  const handler = async () => sendAll(method, call, surface, decode(method, surface.request));
+  void run(calls, call, handler, (failure) => surface.emit('error', failure));
+};
+
+const bidi = (calls: Calls, method: Method) => (surface: ServerDuplexStream<Buffer, Buffer>) => {
+  const call = calls.open(method.path, true, surface);
+  const handler = async () => sendAll(method, call, surface, requests(method, call, surface));
+  void run(calls, call, handler, (failure) => surface.emit('error', failure));
+};
+
+export function grpcMethod(calls: Calls, method: Method): GrpcMethod {
+  const { requestStream, responseStream } = method.definition;
+  if (requestStream && responseStream) return { kind: 'bidi', handle: bidi(calls, method) };
+  if (requestStream) return { kind: 'clientStream', handle: clientStream(calls, method) };
+  if (responseStream) return { kind: 'serverStream', handle: serverStream(calls, method) };
+  return { kind: 'unary', handle: unary(calls, method) };
+}
