@@ -8,4 +8,5 @@ export const builtins: Readonly<Record<string, () => Promise<unknown>>> = {
   'server-grpc': () => import('../plugins/server-grpc/index.js'),
   'snapshot-overlay': () => import('../plugins/snapshot-overlay/index.js'),
   'snapshot-vfs': () => import('../plugins/snapshot-vfs/index.js'),
+  'snapshots-service': () => import('../plugins/snapshots/service.js'),
 };

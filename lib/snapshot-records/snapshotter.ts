@@ -9,6 +9,7 @@
  */
 import { join } from 'node:path';
 import { unimplemented } from '../../kernel/errors.js';
+import { fileError, whileDoing } from '../errno.js';
 import { type SnapshotKind, type SnapshotRecord, SnapshotRecords, type SnapshotUsage } from './records.js';
 
 type Labels = Readonly<Record<string, string>>;
@@ -125,7 +126,7 @@ export class StoredSnapshotter {
     if (parent !== '' && parent !== record.parent && !this.capabilities.includes('rebase')) {
       throw unimplemented(`snapshot "${key}" cannot get parent "${parent}": this snapshotter cannot rebase`);
     }
-    const usage = await this.#storage.seal(this.#layer(record));
+    const usage = await whileDoing(`committing snapshot "${key}"`, this.#storage.seal(this.#layer(record)));
     await this.#records.commit({ name, key, labels, usage, parent });
   }
 
@@ -171,7 +172,7 @@ export class StoredSnapshotter {
       await this.#records.create({ id: layer.id, kind, key, parent, labels });
     } catch (error) {
       await this.#destroy(layer.id);
-      throw error;
+      throw fileError(error, `making snapshot "${key}"`);
     } finally {
       this.#creating.delete(layer.id);
     }
