@@ -14,7 +14,9 @@ export const koffi: typeof import('koffi') = require('koffi');
 
 export const libc = koffi.load('libc.so.6');
 
+// Where a number has two names, the one the man pages use.
 const NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+NAMES.set(constants.errno.EAGAIN, 'EAGAIN');
 
 /** A failed system call: the taxonomy's code, and errno kept for callers that branch on it. */
 export class SystemError extends KeelsonError {
