@@ -1,7 +1,8 @@
 /** Every service of the daemon, by the name the client gives it. */
+
+import { ContentDefinition } from '../api/content.js';
 import { HealthDefinition } from '../api/gen/grpc/health.js';
 import { ContainersDefinition } from '../api/gen/services/containers.js';
-import { ContentDefinition } from '../api/gen/services/content.js';
 import { DiffDefinition } from '../api/gen/services/diff.js';
 import { EventsDefinition } from '../api/gen/services/events.js';
 import { ImagesDefinition } from '../api/gen/services/images.js';

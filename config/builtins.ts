@@ -5,8 +5,13 @@
  */
 export const builtins: Readonly<Record<string, () => Promise<unknown>>> = {
   content: () => import('../plugins/content/index.js'),
+  events: () => import('../plugins/events/index.js'),
+  'events-service': () => import('../plugins/events/service.js'),
+  health: () => import('../plugins/health/index.js'),
+  introspection: () => import('../plugins/introspection/index.js'),
   'server-grpc': () => import('../plugins/server-grpc/index.js'),
   'snapshot-overlay': () => import('../plugins/snapshot-overlay/index.js'),
   'snapshot-vfs': () => import('../plugins/snapshot-vfs/index.js'),
   'snapshots-service': () => import('../plugins/snapshots/service.js'),
+  version: () => import('../plugins/version/index.js'),
 };

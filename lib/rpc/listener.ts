@@ -7,6 +7,7 @@ import { chmod, chown, lstat, mkdir, mkdtemp, rename, rm, unlink } from 'node:fs
 import { connect, type Server } from 'node:net';
 import { dirname, isAbsolute, join } from 'node:path';
 import { failedPrecondition, internal, invalidArgument } from '../../kernel/errors.js';
+import { isErrno } from '../errno.js';
 
 /** Bytes of a socket address, without the final zero (unix(7)). */
 const MAX_SOCKET_PATH = 107;
@@ -26,12 +27,9 @@ export interface Listener {
   close(): Promise<void>;
 }
 
-const hasErrno = (error: unknown, ...codes: string[]): boolean =>
-  error instanceof Error && 'code' in error && codes.some((code) => code === error.code);
-
 const statIfThere = (path: string) =>
   lstat(path, { bigint: true }).catch((error: unknown) => {
-    if (hasErrno(error, 'ENOENT')) return undefined;
+    if (isErrno(error, 'ENOENT')) return undefined;
     throw error;
   });
 
@@ -44,7 +42,7 @@ const answers = (path: string): Promise<boolean> =>
       resolve(live);
     };
     probe.once('connect', () => settle(true));
-    probe.once('error', (error) => settle(!hasErrno(error, 'ECONNREFUSED', 'ENOENT')));
+    probe.once('error', (error) => settle(!isErrno(error, 'ECONNREFUSED', 'ENOENT')));
   });
 
 function checkPath(path: string): void {

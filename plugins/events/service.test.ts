@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { TaskExit, TaskStart } from '../../api/gen/events/task.js';
+import { connect } from '../../client/index.js';
+import { Events } from '../../kernel/contracts/events.js';
+import { type ErrorCode, hasCode } from '../../kernel/errors.js';
+import { packAny } from '../../lib/rpc/any.js';
+import { toTimestamp } from '../../lib/rpc/timestamp.js';
+import { startTestKernel } from '../../test/harness/kernel.js';
+import { scratch } from '../../test/harness/scratch.js';
+
+const start = packAny(TaskStart, TaskStart.create({ containerId: 'c' }));
+const exit = TaskExit.create({ containerId: 'c', exitStatus: 3 });
+
+const daemon = async (address: string, queue?: number) =>
+  startTestKernel({
+    plugins: ['events', 'events-service', 'server-grpc'],
+    config: { 'server-grpc': { address }, ...(queue === undefined ? {} : { events: { queue } }) },
+  });
+
+test('events travel from publishers to subscribers of other namespaces', async () => {
+  await using dir = await scratch('events');
+  const address = join(dir.path, 's');
+  await using kernel = await daemon(address);
+  using client = connect({ address, namespace: 'a' });
+  const stream = client.in('b').events.subscribe({});
+  await stream.opened;
+  await client.events.publish({ topic: '/tasks/start', event: start });
+  const forwarded = {
+    timestamp: toTimestamp(1_700_000_000_123_456_789n),
+    namespace: 'elsewhere',
+    topic: '/tasks/exit',
+    event: { typeUrl: TaskExit.$type, value: Buffer.from(TaskExit.encode(exit).finish()) },
+  };
+  await client.events.forward({ envelope: forwarded });
+  kernel.get(Events).publish('inside', '/tasks/start', start);
+  const first = (await stream.next()).value;
+  assert.deepEqual([first?.namespace, first?.topic, first?.event?.typeUrl], ['a', '/tasks/start', start.typeUrl]);
+  assert.deepEqual((await stream.next()).value, forwarded);
+  assert.equal((await stream.next()).value?.namespace, 'inside');
+});
+
+test('what is not an event is refused', async () => {
+  await using dir = await scratch('events');
+  const address = join(dir.path, 's');
+  await using _ = await daemon(address);
+  using client = connect({ address });
+  const refusals = [
+    [client.events.publish({ topic: '/t', event: start }), 'FAILED_PRECONDITION'],
+    [client.in('a').events.publish({ topic: '/t' }), 'INVALID_ARGUMENT'],
+    [client.in('a').events.publish({ topic: 't', event: start }), 'INVALID_ARGUMENT'],
+    [client.events.forward({}), 'INVALID_ARGUMENT'],
+    [client.events.forward({ envelope: { namespace: 'n', topic: '/t', event: start } }), 'INVALID_ARGUMENT'],
+    [client.events.subscribe({ filters: ['topic=x'] }).next(), 'INVALID_ARGUMENT'],
+  ] as const satisfies readonly (readonly [Promise<unknown>, ErrorCode])[];
+  for (const [call, code] of refusals) await assert.rejects(call, (error) => hasCode(error, code));
+});
+
+test('a subscriber that does not read is ended, and its memory is bounded', async () => {
+  await using dir = await scratch('events');
+  const address = join(dir.path, 's');
+  await using kernel = await daemon(address, 100);
+  using client = connect({ address, namespace: 'n' });
+  const stream = client.events.subscribe({});
+  await stream.opened;
+  const events = kernel.get(Events);
+  const big = { typeUrl: 'x', value: new Uint8Array(64 * 1024) };
+  for (let round = 0; round < 40; round++) {
+    for (let i = 0; i < 50; i++) events.publish('n', '/t', big);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  const read = async () => {
+    for await (const { topic } of stream) assert.equal(topic, '/t');
+  };
+  await assert.rejects(read(), (error) => hasCode(error, 'RESOURCE_EXHAUSTED'));
+  await client.events.publish({ topic: '/t', event: start });
+});
