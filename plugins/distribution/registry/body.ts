@@ -1,0 +1,228 @@
+/** Bodies of answers: small ones whole and bounded, blobs in large chunks with back-pressure. */
+import type { IncomingMessage } from 'node:http';
+import { LATER, RegistryFailure, transportFailure } from './failure.js';
+
+/** Fewer bytes than this in a whole no-progress period count as none: a peer that drips is as good as silent. */
+const DRIP = 1024;
+
+/**
+ * Watches that a body keeps coming. Only the time spent waiting for the peer
+ * counts, not the time the consumer takes.
+ */
+class ProgressWatch {
+  readonly #timeout: number;
+  readonly #expired: () => void;
+  #timer: NodeJS.Timeout | undefined;
+  #waited = 0;
+  #bytes = 0;
+  #since = 0;
+
+  constructor(timeout: number, expired: () => void) {
+    this.#timeout = timeout;
+    this.#expired = expired;
+  }
+
+  wait(): void {
+    if (this.#timer) return;
+    this.#since = performance.now();
+    this.#timer = setTimeout(this.#expired, Math.max(0, this.#timeout - this.#waited));
+  }
+
+  stop(): void {
+    if (!this.#timer) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#waited += performance.now() - this.#since;
+  }
+
+  /** Re-arms only once enough has come: setting a timer for every packet would cost more than reading it. */
+  received(bytes: number): void {
+    this.#bytes += bytes;
+    if (this.#bytes < DRIP) return;
+    this.#bytes = 0;
+    this.#waited = 0;
+    this.#since = performance.now();
+    this.#timer?.refresh();
+  }
+}
+
+export interface ReadBody {
+  /** For messages and failures. */
+  readonly url: URL;
+  /** Milliseconds without progress. */
+  readonly timeout: number;
+}
+
+const stalled = (url: URL, timeout: number) =>
+  new RegistryFailure(
+    'DEADLINE_EXCEEDED',
+    `registry "${url.host}" sent nothing worth mentioning for ${Math.ceil(timeout / 1000)} s`,
+    { retry: LATER },
+  );
+
+/** The whole body; RESOURCE_EXHAUSTED, and the connection cut, when it is longer than `limit` bytes. */
+export function readWhole(response: IncomingMessage, limit: number, { url, timeout }: ReadBody): Promise<Buffer> {
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
+  const chunks: Buffer[] = [];
+  let size = 0;
+  const watch = new ProgressWatch(timeout, () => response.destroy(stalled(url, timeout)));
+  response.on('data', (chunk: Buffer) => {
+    size += chunk.length;
+    watch.received(chunk.length);
+    if (size <= limit) chunks.push(chunk);
+    else
+      response.destroy(
+        new RegistryFailure('RESOURCE_EXHAUSTED', `the answer of registry "${url.host}" is longer than ${limit} bytes`),
+      );
+  });
+  response.once('error', (error) => reject(transportFailure(url, error)));
+  response.once('end', () => resolve(Buffer.concat(chunks)));
+  response.once('close', () => watch.stop());
+  watch.wait();
+  return promise;
+}
+
+/** Reads what is left of an answer nobody wants, so that its connection can serve again; cuts it when that is much. */
+export async function discard(response: IncomingMessage, body: ReadBody): Promise<void> {
+  try {
+    await readWhole(response, 64 * 1024, body);
+  } catch (error) {
+    if (!(error instanceof RegistryFailure)) throw error;
+    response.destroy();
+  }
+}
+
+const closedEarly = (url: URL) =>
+  new RegistryFailure('UNAVAILABLE', `registry "${url.host}" closed the connection early`, { retry: LATER });
+
+export interface ReadChunks extends ReadBody {
+  /** Bytes the body must have: one more and the connection is cut with FAILED_PRECONDITION. */
+  readonly expected: number;
+  /** A buffer for the next chunk, of at least one byte; called when one is to be filled. */
+  allocate(remaining: number): Uint8Array;
+  /** Takes a full chunk (the last may be shorter); the next one is filled meanwhile, but not handed over before this settles. */
+  take(chunk: Uint8Array): Promise<void>;
+}
+
+/**
+ * Reads a body in chunks, one being filled while another is taken. What has
+ * arrived before a failure is handed over before the failure is thrown.
+ */
+export function readChunks(response: IncomingMessage, options: ReadChunks): Promise<void> {
+  return new ChunkReader(response, options).run();
+}
+
+class ChunkReader {
+  readonly #response: IncomingMessage;
+  readonly #options: ReadChunks;
+  readonly #watch: ProgressWatch;
+  readonly #done = Promise.withResolvers<void>();
+  #chunk: Uint8Array | undefined;
+  #filled = 0;
+  #received = 0;
+  /** The packet that did not fit while the consumer was busy. */
+  #rest: Buffer | undefined;
+  #taking: Promise<void> | undefined;
+  #failure: unknown;
+  #ended = false;
+
+  constructor(response: IncomingMessage, options: ReadChunks) {
+    this.#response = response;
+    this.#options = options;
+    const { url, timeout } = options;
+    this.#watch = new ProgressWatch(timeout, () => response.destroy(stalled(url, timeout)));
+  }
+
+  run(): Promise<void> {
+    const response = this.#response;
+    response.on('data', (packet: Buffer) => this.#onData(packet));
+    response.once('error', (error) => this.#end(transportFailure(this.#options.url, error)));
+    response.once('end', () => this.#end(undefined));
+    response.once('close', () => this.#end(closedEarly(this.#options.url)));
+    this.#watch.wait();
+    return this.#done.promise;
+  }
+
+  #onData(packet: Buffer): void {
+    if (this.#ended) return;
+    this.#received += packet.length;
+    this.#watch.received(packet.length);
+    const { expected, url } = this.#options;
+    if (this.#received > expected) {
+      const message = `registry "${url.host}" sends more than the ${expected} bytes that were promised of ${url.pathname}`;
+      this.#end(new RegistryFailure('FAILED_PRECONDITION', message));
+      this.#response.destroy();
+      return;
+    }
+    this.#fill(packet);
+  }
+
+  #fill(packet: Buffer): void {
+    let rest = packet;
+    while (rest.length > 0) {
+      if (this.#chunk && this.#filled === this.#chunk.length && !this.#hand()) {
+        this.#rest = rest;
+        this.#response.pause();
+        this.#watch.stop();
+        return;
+      }
+      this.#chunk ??= this.#options.allocate(this.#options.expected - this.#received + rest.length);
+      const part = rest.subarray(0, this.#chunk.length - this.#filled);
+      this.#chunk.set(part, this.#filled);
+      this.#filled += part.length;
+      rest = rest.subarray(part.length);
+    }
+  }
+
+  /** Hands the filled chunk over unless the one before is still being taken. */
+  #hand(): boolean {
+    if (this.#taking || !this.#chunk) return false;
+    const chunk = this.#chunk.subarray(0, this.#filled);
+    this.#chunk = undefined;
+    this.#filled = 0;
+    this.#taking = this.#options.take(chunk).then(
+      () => this.#taken(),
+      (error: unknown) => this.#refused(error),
+    );
+    return true;
+  }
+
+  #taken(): void {
+    this.#taking = undefined;
+    const rest = this.#rest;
+    if (rest) {
+      this.#rest = undefined;
+      this.#watch.wait();
+      this.#fill(rest);
+      if (!this.#rest) this.#response.resume();
+    }
+    if (this.#ended) this.#finish();
+  }
+
+  /** The consumer failed: nothing more can be handed over. */
+  #refused(error: unknown): void {
+    this.#taking = undefined;
+    this.#filled = 0;
+    this.#rest = undefined;
+    this.#failure = error;
+    this.#ended = true;
+    this.#response.destroy();
+    this.#finish();
+  }
+
+  #end(failure: RegistryFailure | undefined): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#failure = failure;
+    this.#finish();
+  }
+
+  /** Called again after every chunk taken, until nothing is left to hand over. */
+  #finish(): void {
+    this.#watch.stop();
+    if (this.#taking) return;
+    if (this.#filled > 0 && this.#hand()) return;
+    if (this.#failure === undefined) this.#done.resolve();
+    else this.#done.reject(this.#failure);
+  }
+}

@@ -1,0 +1,103 @@
+/** One HTTP request and the headers of its answer: no redirects, no authentication, no retries. */
+import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { createSecureContext, type SecureContext } from 'node:tls';
+import { LATER, RegistryFailure, transportFailure } from './failure.js';
+import { trustedAuthorities } from './trust.js';
+
+export interface TlsSettings {
+  /** PEM texts trusted besides the usual ones. */
+  readonly ca?: readonly string[];
+  readonly cert?: string;
+  readonly key?: string;
+  readonly skipVerify?: boolean;
+}
+
+/**
+ * Kept-open connections that share their TLS settings. Agents honour
+ * HTTP_PROXY, HTTPS_PROXY and NO_PROXY of the environment, as all Go clients do.
+ */
+export class Connections {
+  readonly #tls: TlsSettings;
+  /** Milliseconds until connected, TLS included. */
+  readonly dialTimeout: number;
+  readonly #http = new HttpAgent({ keepAlive: true, proxyEnv: process.env });
+  #https: HttpsAgent | undefined;
+
+  constructor(tls: TlsSettings, dialTimeout: number) {
+    this.#tls = tls;
+    this.dialTimeout = dialTimeout;
+  }
+
+  /** Made at first use: reading all authorities takes tens of milliseconds, which plain http need not spend. */
+  agent(protocol: string): HttpAgent {
+    if (protocol !== 'https:') return this.#http;
+    const { skipVerify } = this.#tls;
+    this.#https ??= new HttpsAgent({
+      keepAlive: true,
+      proxyEnv: process.env,
+      rejectUnauthorized: !skipVerify,
+      secureContext: secureContext(this.#tls),
+    });
+    return this.#https;
+  }
+
+  close(): void {
+    this.#http.destroy();
+    this.#https?.destroy();
+  }
+}
+
+function secureContext({ ca, cert, key }: TlsSettings): SecureContext {
+  const identity = cert === undefined ? {} : { cert, key: key ?? cert };
+  return createSecureContext({ ca: [...trustedAuthorities(), ...(ca ?? [])], ...identity });
+}
+
+export interface HttpRequest {
+  readonly method: 'GET' | 'HEAD' | 'POST';
+  readonly url: URL;
+  readonly headers: OutgoingHttpHeaders;
+  readonly body?: string;
+  readonly connections: Connections;
+  /** Milliseconds from the start to the last header byte. */
+  readonly headerTimeout: number;
+  readonly signal: AbortSignal;
+}
+
+/** Resolves when the headers of the answer are here; its body must then be read or destroyed. Throws {@link RegistryFailure}. */
+export function exchange(request: HttpRequest): Promise<IncomingMessage> {
+  const { method, url, headers, connections, signal } = request;
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+  const secure = url.protocol === 'https:';
+  const options = { method, headers, signal, agent: connections.agent(url.protocol) };
+  const outgoing = secure ? httpsRequest(url, options) : httpRequest(url, options);
+
+  const timeOut = (what: string, after: number) =>
+    setTimeout(() => {
+      const message = `registry "${url.host}" ${what} within ${Math.ceil(after / 1000)} s`;
+      outgoing.destroy(new RegistryFailure('DEADLINE_EXCEEDED', message, { retry: LATER }));
+    }, after);
+  const headerTimer = timeOut('did not answer', request.headerTimeout);
+  let dialTimer: NodeJS.Timeout | undefined;
+  outgoing.once('socket', (socket) => {
+    if (!socket.connecting) return;
+    dialTimer = timeOut('could not be connected to', connections.dialTimeout);
+    socket.once(secure ? 'secureConnect' : 'connect', () => clearTimeout(dialTimer));
+  });
+  const settle = () => {
+    clearTimeout(headerTimer);
+    clearTimeout(dialTimer);
+  };
+
+  outgoing.once('response', (response) => {
+    settle();
+    resolve(response);
+  });
+  // Stays for the life of the request: a connection that breaks later reports here too.
+  outgoing.on('error', (error) => {
+    settle();
+    reject(transportFailure(url, error));
+  });
+  outgoing.end(request.body);
+  return promise;
+}
