@@ -11,7 +11,7 @@ need_packages 'The test command' \
   runc:runc containerd:ctr docker-registry:docker-registry skopeo:skopeo umoci:umoci \
   busybox-static:busybox 'libisal2:/usr/lib/*/libisal.so.2' isal:igzip \
   attr:setfattr acl:setfacl libcap2-bin:setcap e2fsprogs:mkfs.ext4 btrfs-progs:mkfs.btrfs \
-  util-linux:losetup mount:mount kmod:modprobe procps:ps strace:strace tar:tar gzip:gzip zstd:zstd
+  util-linux:losetup mount:mount kmod:modprobe procps:ps strace:strace tar:tar gzip:gzip zstd:zstd openssl:openssl
 
 if [ "$(id -u)" -ne 0 ]; then
   echo 'The tests mount filesystems and run containers: run them as root, for example: sudo sh test/run.sh' >&2

@@ -90,15 +90,24 @@ export interface FailedAnswer {
   readonly headers: IncomingHttpHeaders;
   /** What the server said about it, already redacted; may be empty. */
   readonly explanation: string;
+  /** Default: by status. */
+  readonly code?: ErrorCode;
 }
 
 /** An answer whose status is not the one that was hoped for. */
-export function statusFailure(doing: string, { url, status, headers, explanation }: FailedAnswer): RegistryFailure {
-  const code = CODES[status] ?? (status >= 500 ? 'UNAVAILABLE' : 'FAILED_PRECONDITION');
+export function statusFailure(doing: string, answer: FailedAnswer): RegistryFailure {
+  const { url, status, headers, explanation } = answer;
+  const code = answer.code ?? CODES[status] ?? (status >= 500 ? 'UNAVAILABLE' : 'FAILED_PRECONDITION');
   const said = explanation === '' ? '' : `: ${explanation}`;
   const after = retryAfter(headers, Date.now());
   const retry = RETRIED.includes(status)
     ? { kind: 'later' as const, ...(after === undefined ? {} : { after }) }
     : NEVER;
   return new RegistryFailure(code, `${doing}: ${showUrl(url)} answered ${status}${said}`, { retry, status });
+}
+
+/** What an error's body says: the message of a registry's document (distribution spec, error codes), else its text unless that is a web page. */
+export function messageOf(text: string): string {
+  const found = /"(?:message|details)"\s*:\s*"((?:[^"\\]|\\.){1,500})"/.exec(text);
+  return found?.[1] ?? (text.trimStart().startsWith('<') ? '' : text);
 }

@@ -3,7 +3,7 @@
 import { Authorizer } from './authorizer.js';
 import { discard, readWhole } from './body.js';
 import { Connections } from './exchange.js';
-import { RegistryFailure, statusFailure } from './failure.js';
+import { messageOf, RegistryFailure, statusFailure } from './failure.js';
 import { type Capability, isMirrorOf, type RegistryHost } from './host.js';
 import type { Redactor } from './redactor.js';
 import { type Answer, follow } from './redirects.js';
@@ -140,7 +140,7 @@ export class HostClient {
   async #explanation({ url, response }: HostAnswer): Promise<string> {
     try {
       const body = await readWhole(response, MAX_EXPLANATION, { url, timeout: this.#options.limits.idleTimeout });
-      return this.#options.redactor.clean(firstMessage(body.toString()));
+      return this.#options.redactor.clean(messageOf(body.toString()));
     } catch (error) {
       if (!(error instanceof RegistryFailure)) throw error;
       response.destroy();
@@ -152,10 +152,4 @@ export class HostClient {
   drop({ url, response }: HostAnswer): Promise<void> {
     return discard(response, { url, timeout: this.#options.limits.idleTimeout });
   }
-}
-
-/** The message of a registry's error document (distribution spec, error codes), else the text itself. */
-function firstMessage(text: string): string {
-  const found = /"message"\s*:\s*"((?:[^"\\]|\\.){1,500})"/.exec(text);
-  return found?.[1] ?? (text.trimStart().startsWith('<') ? '' : text);
 }

@@ -43,6 +43,9 @@ export interface BlobTarget {
   take(chunk: Uint8Array): Promise<void>;
 }
 
+/** Bytes an attempt must bring to count as progress; else a peer that drips could keep us for ever. */
+const PROGRESS = 1024;
+
 const mediaTypeOf = (response: IncomingMessage): string =>
   (response.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
 
@@ -204,6 +207,7 @@ export class RegistrySession {
     await this.#retrying(signal, 'pull', async (host, { progressed }) => {
       const answer = await this.#openBlob(host, descriptor, offset, signal);
       let skip = answer.status === 206 ? 0 : offset;
+      const start = offset;
       await readChunks(answer.response, {
         url: answer.url,
         timeout: this.#limits.idleTimeout,
@@ -215,7 +219,7 @@ export class RegistrySession {
           if (wanted.length === 0) return;
           await target.take(wanted);
           offset += wanted.length;
-          progressed();
+          if (offset - start >= PROGRESS) progressed();
         },
       });
       if (offset < descriptor.size) throw this.#short(descriptor, offset);

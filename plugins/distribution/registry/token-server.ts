@@ -7,12 +7,14 @@ import type { Credentials } from '../../../kernel/contracts/distribution.js';
 import { refusal } from './addresses.js';
 import { readWhole } from './body.js';
 import type { Connections } from './exchange.js';
-import { RegistryFailure, showUrl, statusFailure } from './failure.js';
+import { messageOf, RegistryFailure, showUrl, statusFailure } from './failure.js';
 import type { Redactor } from './redactor.js';
 import { follow } from './redirects.js';
 
 /** Bytes of a token answer. */
 const MAX_ANSWER = 1024 * 1024;
+/** Bytes of an error's text that are looked at. */
+const MAX_EXPLANATION = 64 * 1024;
 /** Seconds, when the server does not say. */
 const DEFAULT_LIFETIME = 60;
 
@@ -78,13 +80,11 @@ export class TokenServer {
     const body = await readWhole(response, MAX_ANSWER, { url, timeout: headerTimeout });
     const status = response.statusCode ?? 0;
     if (status !== 200) {
-      const explanation = redactor.clean(body.subarray(0, 300).toString());
-      throw statusFailure(`getting a token for registry "${request.host}"`, {
-        url,
-        status,
-        headers: response.headers,
-        explanation,
-      });
+      const explanation = redactor.clean(messageOf(body.toString('utf8', 0, MAX_EXPLANATION)));
+      // "Not found" or "forbidden" here says nothing about the image.
+      const code = status >= 400 && status < 500 && status !== 429 ? ({ code: 'UNAUTHENTICATED' } as const) : {};
+      const failed = { url, status, headers: response.headers, explanation, ...code };
+      throw statusFailure(`getting a token for registry "${request.host}"`, failed);
     }
     const token = parseToken(url, body);
     redactor.add(token.token);
