@@ -64,6 +64,11 @@ export class Extensions {
     this.#any = false;
   }
 
+  /** Refuses a size record that is no number, also where the size does not matter. */
+  checkSize(): void {
+    this.#number('size', 0);
+  }
+
   /** Bytes of data in the archive. */
   storedSize(header: Header): number {
     return byteCount(this.#number('size', header.size));
@@ -75,7 +80,8 @@ export class Extensions {
   }
 
   name(header: Header): string {
-    const sparseName = this.sparseFormat === undefined ? '' : this.#text('GNU.sparse.name', '');
+    const isPaxSparse = header.flag !== 'S' && this.sparseFormat !== undefined;
+    const sparseName = isPaxSparse ? this.#text('GNU.sparse.name', '') : '';
     if (sparseName !== '') return sparseName;
     return this.#longName === '' ? this.#text('path', header.name) : this.#longName;
   }

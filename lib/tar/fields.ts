@@ -34,7 +34,7 @@ function base256(block: Buffer, start: number, limit: number): number {
   }
   const bits = BigInt((limit - start) * 8 - 1);
   if (negative) value -= 1n << bits;
-  if (BigInt.asIntN(64, value) !== value) throw malformed('a number of more than 64 bits');
+  if (!isInt64(value)) throw malformed('a number of more than 64 bits');
   return Number(value);
 }
 
@@ -47,9 +47,12 @@ export function numberField(block: Buffer, start: number, length: number): numbe
   return isBase256 ? base256(block, start, start + length) : octal(block, start, start + length);
 }
 
+const isInt64 = (value: bigint): boolean => BigInt.asIntN(64, value) === value;
+
 /** A decimal integer of a pax record. Beyond 2^53 it is no longer exact, but still beyond 2^53. */
 export function decimal(text: string): number {
-  if (!/^[+-]?\d{1,19}$/.test(text)) throw malformed(`"${text.slice(0, 32)}" is not a decimal number`);
+  const fits = /^[+-]?\d{1,30}$/.test(text) && isInt64(BigInt(text.replace('+', '')));
+  if (!fits) throw malformed(`"${text.slice(0, 32)}" is not a decimal number of at most 64 bits`);
   return Number(text);
 }
 
@@ -61,12 +64,14 @@ export function byteCount(value: number): number {
 
 const EPOCH: TarTime = { seconds: 0, nanos: 0 };
 
-/** The last second whose nanoseconds fit into 63 bits: in the year 2262. */
-const LAST_SECOND = 9_223_372_035;
+/** 2^63 - 1 nanoseconds, in the year 2262: where containerd, and Go underneath, see the end of time. */
+const LAST: TarTime = { seconds: 9_223_372_036, nanos: 854_775_807 };
 
 /** The time itself, or the epoch where it lies before it or too late for a filesystem. */
-export const boundTime = (seconds: number, nanos = 0): TarTime =>
-  seconds >= 0 && seconds <= LAST_SECOND ? { seconds, nanos } : EPOCH;
+export function boundTime(seconds: number, nanos = 0): TarTime {
+  const isLate = seconds > LAST.seconds || (seconds === LAST.seconds && nanos > LAST.nanos);
+  return seconds < 0 || isLate ? EPOCH : { seconds, nanos };
+}
 
 /** A pax time: decimal seconds with any number of digits after the point. What is not a time is the epoch. */
 export function paxTime(text: string): TarTime {

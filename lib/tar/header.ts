@@ -62,7 +62,6 @@ const isAscii = (text: string): boolean => /^[\0-\x7f]*$/.test(text);
 interface Extension {
   readonly prefix: string;
   readonly atime?: TarTime;
-  readonly isGnu?: boolean;
 }
 
 const timeField = (block: Buffer, start: number): { atime?: TarTime } =>
@@ -75,7 +74,7 @@ const timeField = (block: Buffer, start: number): { atime?: TarTime } =>
 function gnuExtension(block: Buffer, start: number): Extension {
   try {
     if (block[start + 357] !== 0) numberField(block, start + 357, 12);
-    return { prefix: '', ...timeField(block, start + 345), isGnu: true };
+    return { prefix: '', ...timeField(block, start + 345) };
   } catch {
     const prefix = textField(block, start + 345, 155);
     return { prefix: isAscii(prefix) ? prefix : '' };
@@ -100,7 +99,7 @@ function extensionOf(block: Buffer, start: number, format: Format): Extension {
 export function parseHeader(block: Buffer, start: number): Header {
   verifyChecksum(block, start);
   const format = formatOf(block, start);
-  const { prefix, atime, isGnu = false } = extensionOf(block, start, format);
+  const { prefix, atime } = extensionOf(block, start, format);
   const name = textField(block, start, 100);
   const hasDevice = format !== 'v7';
   return {
@@ -115,6 +114,6 @@ export function parseHeader(block: Buffer, start: number): Header {
     ...(atime === undefined ? {} : { atime }),
     deviceMajor: hasDevice ? numberField(block, start + 329, 8) : 0,
     deviceMinor: hasDevice ? numberField(block, start + 337, 8) : 0,
-    isGnu,
+    isGnu: format === 'gnu',
   };
 }

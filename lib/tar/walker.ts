@@ -166,6 +166,7 @@ export class TarWalker {
   /** An entry without data, whatever size its header claims. */
   #visitWhole(header: Header, type: EntryType): void {
     if (this.#extensions.sparseFormat !== undefined) throw malformed('a sparse map on what is not a file');
+    this.#extensions.checkSize();
     this.#visit(header, type, 0);
     this.#visitor.end();
     this.#state = 'header';
