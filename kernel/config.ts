@@ -41,7 +41,7 @@ export type KeyPath = readonly PropertyKey[];
  * Where a key or its value was written, as `file:line:column`; undefined when
  * nobody wrote it. With `at: 'key'` the key itself is meant.
  */
-export type Locate = (path: KeyPath, at: 'key' | 'value') => string | undefined;
+export type Locate = (path: KeyPath, at: 'key' | 'value') => Promise<string | undefined>;
 
 /** The known key that was probably meant, if any is near enough to be a slip of the finger. */
 function nearest(found: string, known: readonly string[]): string | undefined {
@@ -126,8 +126,8 @@ const keysOf = (issue: StandardSchemaV1.Issue): KeyPath =>
   (issue.path ?? []).map((segment) => (typeof segment === 'object' ? segment.key : segment));
 
 /** `file:line:column: key.path`, or the key path alone when nobody wrote it. */
-export function place(locate: Locate, path: KeyPath, at: 'key' | 'value'): string {
-  const where = locate(path, at);
+export async function place(locate: Locate, path: KeyPath, at: 'key' | 'value'): Promise<string> {
+  const where = await locate(path, at);
   return where === undefined ? showPath(path) : `${where}: ${showPath(path)}`;
 }
 
@@ -138,30 +138,34 @@ export interface Section {
   readonly path: KeyPath;
 }
 
-function wordIssue(issue: StandardSchemaV1.Issue, { schema, value, path }: Section, locate: Locate): string[] {
+/** One sentence for each key that the table at the issue's path does not know. */
+async function wordUnknownKeys(
+  keys: readonly unknown[],
+  issue: StandardSchemaV1.Issue,
+  section: Section,
+  locate: Locate,
+) {
   const inner = keysOf(issue);
+  const known = knownKeys(jsonSchemaOf(section.schema), inner);
+  const expected = known.length === 0 ? 'no keys here' : `one of ${known.join(', ')}`;
+  const sentence = async (key: string): Promise<string> => {
+    const at = await place(locate, [...section.path, ...inner, key], 'key');
+    return `${at}: found unknown key "${key}", expected ${expected}${didYouMean(key, known)}`;
+  };
+  return Promise.all(keys.map(String).map(sentence));
+}
+
+async function wordIssue(issue: StandardSchemaV1.Issue, section: Section, locate: Locate): Promise<string[]> {
   const unknown = own(issue, 'keys');
-  if (own(issue, 'code') === 'unrecognized_keys' && Array.isArray(unknown)) {
-    const known = knownKeys(jsonSchemaOf(schema), inner);
-    return unknown.map((key: string) => {
-      const full = [...path, ...inner, key];
-      const expected = known.length === 0 ? 'no keys here' : `one of ${known.join(', ')}`;
-      return `${place(locate, full, 'key')}: found unknown key "${key}", expected ${expected}${didYouMean(key, known)}`;
-    });
-  }
-  const full = [...path, ...inner];
-  const found = valueAt(value, inner);
+  if (own(issue, 'code') === 'unrecognized_keys' && Array.isArray(unknown))
+    return wordUnknownKeys(unknown, issue, section, locate);
+  const inner = keysOf(issue);
+  const found = valueAt(section.value, inner);
   const expected = expectation(issue);
-  const said = expected === undefined ? `: ${issue.message}` : `, expected ${expected}`;
   const options = own(issue, 'values');
-  const hint =
-    typeof found === 'string' && Array.isArray(options)
-      ? didYouMean(
-          found,
-          options.filter((option) => typeof option === 'string'),
-        )
-      : '';
-  return [`${place(locate, full, 'value')}: found ${describe(found)}${said}${hint}`];
+  const hint = typeof found === 'string' && Array.isArray(options) ? didYouMean(found, options.map(String)) : '';
+  const said = expected === undefined ? `: ${issue.message}` : `, expected ${expected}${hint}`;
+  return [`${await place(locate, [...section.path, ...inner], 'value')}: found ${describe(found)}${said}`];
 }
 
 export type Validated =
@@ -172,6 +176,6 @@ export type Validated =
 export async function validate(section: Section, locate: Locate): Promise<Validated> {
   const result = await section.schema['~standard'].validate(section.value);
   if (result.issues === undefined) return { value: result.value };
-  const sentences = result.issues.flatMap((issue) => wordIssue(issue, section, locate));
-  return { problems: sentences.map((sentence) => problem('KEELSON_CONFIG', sentence)) };
+  const sentences = await Promise.all(result.issues.map((issue) => wordIssue(issue, section, locate)));
+  return { problems: sentences.flat().map((sentence) => problem('KEELSON_CONFIG', sentence)) };
 }

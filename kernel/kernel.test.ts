@@ -513,7 +513,7 @@ describe('sections', () => {
       entries: { net: { config: { prot: 1, mode: 'opne' } }, hole: { config: { x: 1 } }, ovrlay: {} },
       options: {
         builtins: { overlay: async () => ({}) },
-        locate: (path, at) => places[`${path.map(String).join('.')} ${at}`],
+        locate: async (path, at) => places[`${path.map(String).join('.')} ${at}`],
       },
     });
     assert.deepEqual(

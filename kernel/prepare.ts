@@ -55,7 +55,7 @@ export const statusOf = ({ id, settings, definition, verdict, startMillis, requi
   source: sourceOf(settings),
 });
 
-const nobody: Locate = () => undefined;
+const nobody: Locate = async () => undefined;
 
 export class Preparation {
   readonly entries: ReadonlyMap<string, Entry>;
@@ -106,16 +106,17 @@ export class Preparation {
 
   /** Imports, plans and validates; the problems are all there are, the steps good only without any. */
   async run(): Promise<{ readonly steps: readonly Step[]; readonly problems: readonly Problem[] }> {
-    const unknown = this.#unknownPlugins();
+    const unknown = await Promise.all([...this.entries.values()].map((entry) => this.#checkName(entry)));
     await Promise.all(this.#live().map((entry) => this.#import(entry)));
     for (const entry of this.#live()) if (this.#isDisabled(entry)) entry.verdict = DISABLED;
     const live = this.#live();
     const { steps, holes, problems } = plan(live.flatMap(({ definition }) => definition ?? []));
     const missing: Problem[] = [];
     for (const hole of holes) missing.push(...(await this.#explain(hole)));
+    const required = await this.#unmetRequirements();
     const invalid = await Promise.all(live.map((entry) => this.#validate(entry)));
     this.#steps = steps;
-    return { steps, problems: [...unknown, ...problems, ...missing, ...this.#required(), ...invalid.flat()] };
+    return { steps, problems: [unknown, problems, missing, required, invalid].flat(2) };
   }
 
   #live(): Entry[] {
@@ -127,15 +128,13 @@ export class Preparation {
     return entry.settings.enabled === false || namesOf(entry).some((name) => listed.includes(name));
   }
 
-  #unknownPlugins(): Problem[] {
-    return [...this.entries.values()].flatMap((entry) => {
-      if (this.#isDisabled(entry)) entry.verdict = DISABLED;
-      const trouble = unknownPlugin(entry.id, entry.settings, this.#sources.builtins);
-      if (trouble === undefined) return [];
-      const message = `${place(this.#locate, ['plugins', entry.id], 'key')}: ${trouble}`;
-      entry.verdict = { outcome: 'error', reason: message };
-      return [problem('KEELSON_UNKNOWN_PLUGIN', message)];
-    });
+  async #checkName(entry: Entry): Promise<Problem[]> {
+    if (this.#isDisabled(entry)) entry.verdict = DISABLED;
+    const trouble = unknownPlugin(entry.id, entry.settings, this.#sources.builtins);
+    if (trouble === undefined) return [];
+    const message = `${await place(this.#locate, ['plugins', entry.id], 'key')}: ${trouble}`;
+    entry.verdict = { outcome: 'error', reason: message };
+    return [problem('KEELSON_UNKNOWN_PLUGIN', message)];
   }
 
   async #import(entry: Entry): Promise<void> {
@@ -171,17 +170,17 @@ export class Preparation {
     if ('definition' in found) entry.definition = found.definition;
   }
 
-  #required(): Problem[] {
+  async #unmetRequirements(): Promise<Problem[]> {
     const entries = [...this.entries.values()];
     const known = entries.flatMap(namesOf);
-    const strangers = (this.#config.required_plugins ?? []).flatMap((name, index) => {
+    const strangers = (this.#config.required_plugins ?? []).map(async (name, index) => {
       if (known.includes(name)) return [];
-      const at = place(this.#locate, ['required_plugins', index], 'value');
+      const at = await place(this.#locate, ['required_plugins', index], 'value');
       const expected = `expected a configured plugin${didYouMean(name, known)}`;
       return [problem('KEELSON_UNKNOWN_PLUGIN', `${at}: found "${name}", ${expected}`)];
     });
     const hopeless = entries.flatMap((entry) => (entry.verdict && this.isRequired(entry) ? [unmet(entry)] : []));
-    return [...strangers, ...hopeless];
+    return [...(await Promise.all(strangers)).flat(), ...hopeless];
   }
 
   async #validate(entry: Entry): Promise<readonly Problem[]> {
