@@ -1,7 +1,6 @@
 /** The settings that are not a plugin's own. */
 import { z } from 'zod';
-
-export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const;
+import { LOG_LEVELS } from './levels.js';
 
 const absolute = z.string().startsWith('/', 'an absolute path is expected');
 const seconds = z.number().positive();

@@ -105,7 +105,6 @@ export const SITUATIONS = [
   'KEELSON_START_DEADLINE',
   'KEELSON_WRONG_SHAPE',
   'KEELSON_REQUIRED',
-  'KEELSON_STOPPED',
   'KEELSON_STOP_FAILED',
   'KEELSON_STOP_DEADLINE',
 ] as const;
@@ -128,10 +127,9 @@ export class KernelError extends KeelsonError {
 
   /** `doing` says what was being done, for example `planning the start`. */
   constructor(code: ErrorCode, doing: string, problems: readonly Problem[]) {
-    const count = problems.length === 1 ? '' : `${problems.length} problems:`;
-    super(code, `${doing}: ${count}${problems.map(({ message }) => `\n  ${message}`).join('')}`, {
-      cause: problems.find(({ cause }) => cause !== undefined)?.cause,
-    });
+    const sentences = problems.map(({ message }) => message);
+    const told = sentences.length === 1 ? sentences[0] : [`${sentences.length} problems`, ...sentences].join('\n  ');
+    super(code, `${doing}: ${told}`, { cause: problems.find(({ cause }) => cause !== undefined)?.cause });
     this.problems = problems;
   }
 }

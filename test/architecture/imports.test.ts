@@ -26,6 +26,7 @@ describe('import rules', () => {
     ['the kernel importing a plugin', 'kernel/start.ts', '../plugins/content/index.js'],
     ['a command line importing a plugin', 'cli/ctr/main.ts', '../../plugins/tasks/index.js'],
     ['the library importing a contract', 'lib/tar/reader.ts', '../../kernel/contracts/diff.js'],
+    ['the configuration importing the inside of a plugin', 'config/load.ts', '../plugins/content/store.js'],
     ['the api importing a plugin', 'api/codec.ts', '../plugins/content/store.js'],
   ];
   for (const [title, path, specifier] of planted) {

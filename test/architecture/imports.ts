@@ -79,6 +79,15 @@ const ROOMS: readonly Room[] = [
     rule: 'the client imports only api, lib and kernel/errors.ts',
   },
   {
+    name: 'config',
+    holds: under('config'),
+    mayImport: (target, from) =>
+      under('config', 'lib')(target) ||
+      (under('kernel')(target) && !under('kernel/contracts')(target)) ||
+      (from === 'config/builtins.ts' && /^plugins\/[^/]+\/(index|service)\.ts$/.test(target)),
+    rule: 'config imports the kernel and lib; only its list of built-in plugins names plugins, by their definitions',
+  },
+  {
     name: 'cli',
     holds: under('cli'),
     mayImport: (target, from) =>

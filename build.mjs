@@ -1,0 +1,77 @@
+/**
+ * Bundles every program into dist/programs/: the command lines of cli/, and
+ * what they start beside themselves (lib/program.ts). Runs after tsc.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+import { PROGRAMS } from './dist/lib/program.js';
+
+const top = import.meta.dirname;
+const outdir = join(top, 'dist/programs');
+
+/** The commit being built; empty outside a clone. */
+function revision() {
+  try {
+    const git = ['-C', top, 'describe', '--always', '--dirty', '--match='];
+    return execFileSync('git', git, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+  } catch {
+    return '';
+  }
+}
+
+const commandLines = readdirSync(join(top, 'cli'))
+  .filter((name) => existsSync(join(top, 'cli', name, 'main.ts')))
+  .map((name) => [name, `cli/${name}/main`]);
+const beside = Object.entries(PROGRAMS).filter(([, source]) => existsSync(join(top, `${source}.ts`)));
+const entryPoints = Object.fromEntries(
+  [...commandLines, ...beside].map(([name, source]) => [name, join(top, `${source}.ts`)]),
+);
+
+/** cosmiconfig's own loaders, which config/load.ts replaces. */
+const NEVER_LOADED = ['js-yaml', 'import-fresh', 'parse-json', 'typescript'];
+
+/** zod brings its messages in fifty languages, a third of the daemon's code; the others are left out. */
+const englishOnly = {
+  name: 'english-only',
+  setup({ onResolve }) {
+    onResolve({ filter: /locales\/index\.js$/ }, ({ resolveDir, importer }) =>
+      importer.includes('/zod/') ? { path: join(resolveDir, '../locales/en.js') } : undefined,
+    );
+  },
+};
+
+rmSync(outdir, { recursive: true, force: true });
+await build({
+  entryPoints,
+  outdir,
+  bundle: true,
+  platform: 'node',
+  target: 'node26',
+  format: 'esm',
+  // What is imported lazily becomes a file of its own, read only when it is needed.
+  splitting: true,
+  chunkNames: '[name]-[hash]',
+  minifySyntax: true,
+  legalComments: 'none',
+  logLevel: 'warning',
+  tsconfig: join(top, 'tsconfig.json'),
+  // A native addon finds its files beside itself.
+  external: ['koffi', ...NEVER_LOADED],
+  plugins: [englishOnly],
+  // CommonJS packages inside an ES module still call require for what Node brings along.
+  banner: {
+    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+  },
+  define: {
+    KEELSON_BUNDLED: 'true',
+    KEELSON_REVISION: JSON.stringify(revision()),
+    KEELSON_DEFAULT_TOML: JSON.stringify(readFileSync(join(top, 'config/default.toml'), 'utf8')),
+  },
+});
+
+for (const name of Object.keys(entryPoints)) {
+  const { size } = statSync(join(outdir, `${name}.js`));
+  process.stdout.write(`dist/programs/${name}.js ${Math.ceil(size / 1024)} KiB\n`);
+}

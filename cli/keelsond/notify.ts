@@ -1,0 +1,13 @@
+/** Tells systemd, when it asked to be told, how far the daemon is (sd_notify(3)). */
+import type { Logger } from 'pino';
+
+export async function notify(state: 'READY=1' | 'STOPPING=1', log: Logger): Promise<void> {
+  const address = process.env.NOTIFY_SOCKET;
+  if (address === undefined || address === '') return;
+  try {
+    const { notifySystemd } = await import('../../lib/linux/systemd.js');
+    notifySystemd(address, state);
+  } catch (error) {
+    log.warn({ err: error, state }, 'cannot tell the service manager');
+  }
+}
