@@ -23,48 +23,57 @@ interface Waiting {
 }
 
 const queue: Waiting[] = [];
-const idle: Worker[] = [];
+const idle: Thread[] = [];
 let started = 0;
 
-function startWorker(): Worker {
-  started += 1;
-  const worker = new Worker(new URL('./worker.js', import.meta.url));
-  worker.unref();
-  return worker;
-}
+/** A worker thread with the job it is doing. */
+class Thread {
+  readonly #worker = new Worker(new URL('./worker.js', import.meta.url));
+  #doing: Waiting | undefined;
 
-function settle({ resolve, reject }: Waiting, outcome: JobOutcome): void {
-  if (outcome.ok) resolve(outcome.usage);
-  else reject(new KeelsonError(outcome.code, outcome.message));
-}
+  constructor() {
+    started += 1;
+    this.#worker.unref();
+    this.#worker.on('message', (outcome: JobOutcome) => this.#finish(outcome));
+    this.#worker.on('error', (cause) => this.#die(cause));
+  }
 
-function assign(worker: Worker, waiting: Waiting): void {
-  const free = (): void => {
-    worker.removeAllListeners();
-    worker.unref();
-  };
-  worker.once('message', (outcome: JobOutcome) => {
-    free();
-    settle(waiting, outcome);
-    idle.push(worker);
+  do(waiting: Waiting): void {
+    this.#doing = waiting;
+    this.#worker.ref();
+    this.#worker.postMessage(waiting.job);
+  }
+
+  #finish(outcome: JobOutcome): void {
+    const { resolve, reject } = this.#stop();
+    if (outcome.ok) resolve(outcome.usage);
+    else reject(new KeelsonError(outcome.code, outcome.message));
+    idle.push(this);
     dispatch();
-  });
-  worker.once('error', (cause) => {
-    free();
+  }
+
+  #die(cause: unknown): void {
     started -= 1;
-    waiting.reject(internal(`the thread that was to ${waiting.job.kind} a directory tree failed`, { cause }));
+    const { job, reject } = this.#stop();
+    reject(internal(`the thread that was to ${job.kind} a directory tree failed`, { cause }));
     dispatch();
-  });
-  worker.ref();
-  worker.postMessage(waiting.job);
+  }
+
+  #stop(): Waiting {
+    const waiting = this.#doing;
+    if (waiting === undefined) throw internal('a thread for directory trees answered without a job');
+    this.#doing = undefined;
+    this.#worker.unref();
+    return waiting;
+  }
 }
 
 function dispatch(): void {
   while (queue.length > 0) {
-    const worker = idle.pop() ?? (started < THREADS ? startWorker() : undefined);
-    if (worker === undefined) return;
+    const thread = idle.pop() ?? (started < THREADS ? new Thread() : undefined);
+    if (thread === undefined) return;
     const waiting = queue.shift();
-    if (waiting) assign(worker, waiting);
+    if (waiting) thread.do(waiting);
   }
 }
 

@@ -1,8 +1,12 @@
 /** Removing a directory tree, whatever is in it, but nothing that is mounted in it. */
+
+import { constants } from 'node:os';
 import { failedPrecondition } from '../../kernel/errors.js';
 import { AT_FDCWD, AT_REMOVEDIR, EISDIR, ENOENT, ENOTEMPTY, unlinkat } from '../linux/file.js';
 import { SystemError } from '../linux/libc.js';
 import { walkTree } from './walk.js';
+
+const { EBUSY } = constants.errno;
 
 const isMissing = (error: unknown): boolean => error instanceof SystemError && error.errno === 'ENOENT';
 
@@ -17,8 +21,7 @@ export function* removing(root: string): Generator<void, void, void> {
     for (const { step, parent, name } of walkTree(root)) {
       const shown = name.toString('utf8', 0, name.length - 1);
       if (step === 'mount') mounts.push(shown);
-      else if (step === 'leave') unlinkat(parent, name, AT_REMOVEDIR, [ENOENT, ENOTEMPTY]);
-      else if (step === 'entry') removeEntry(parent, name, shown, mounts);
+      else if (step !== 'enter' && !removed(parent, name, step === 'leave')) mounts.push(shown);
       yield;
     }
   } catch (error) {
@@ -33,12 +36,11 @@ export function* removing(root: string): Generator<void, void, void> {
   }
 }
 
-/** A file can be a mount point too: then unlink(2) says busy. */
-function removeEntry(parent: number, name: Buffer, shown: string, mounts: string[]): void {
-  try {
-    unlinkat(parent, name, 0, [ENOENT, EISDIR]);
-  } catch (error) {
-    if (!(error instanceof SystemError) || error.errno !== 'EBUSY') throw error;
-    mounts.push(shown);
-  }
+/**
+ * False when it cannot go because something is mounted on it: here, which the walk sees too, or
+ * in another place that shows the same file, or because it is a file with a mount on it.
+ */
+function removed(parent: number, name: Buffer, isDirectory: boolean): boolean {
+  const flags = isDirectory ? AT_REMOVEDIR : 0;
+  return unlinkat(parent, name, flags, [ENOENT, EISDIR, ENOTEMPTY, EBUSY]) !== -EBUSY;
 }
