@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 /** Source of each, from the top of the project. The build makes one file of each. */
 export const PROGRAMS = {
   'diff-worker': 'plugins/diff/worker',
+  'tree-worker': 'lib/tree/worker',
   'runtime-runc-supervisor': 'plugins/runtime-runc/supervisor/main',
 } as const;
 

@@ -5,6 +5,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { internal, KeelsonError } from '../../kernel/errors.js';
+import { programPath } from '../program.js';
 import { stepsOf, type TreeJob } from './steps.js';
 import type { TreeUsage } from './usage.js';
 import type { JobOutcome } from './worker.js';
@@ -28,7 +29,7 @@ let started = 0;
 
 /** A worker thread with the job it is doing. */
 class Thread {
-  readonly #worker = new Worker(new URL('./worker.js', import.meta.url));
+  readonly #worker = new Worker(programPath('tree-worker'));
   #doing: Waiting | undefined;
 
   constructor() {
