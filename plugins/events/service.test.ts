@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { TaskExit, TaskStart } from '../../api/gen/events/task.js';
 import { connect } from '../../client/index.js';
@@ -75,4 +78,24 @@ test('a subscriber that does not read is ended, and its memory is bounded', asyn
   };
   await assert.rejects(read(), (error) => hasCode(error, 'RESOURCE_EXHAUSTED'));
   await client.events.publish({ topic: '/t', event: start });
+});
+
+test('stock ctr prints events as they happen', async () => {
+  await using dir = await scratch('events');
+  const address = join(dir.path, 's');
+  await using kernel = await daemon(address);
+  const ctr = spawn('ctr', ['--address', address, 'events'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  try {
+    const lines = createInterface(ctr.stdout)[Symbol.asyncIterator]();
+    const first = lines.next();
+    const events = kernel.get(Events);
+    // ctr does not say when it listens
+    const again = setInterval(() => events.publish('other', '/tasks/start', start), 20);
+    const line = String((await first).value);
+    clearInterval(again);
+    assert.match(line, /^\d{4}-\d\d-\d\d .* UTC other \/tasks\/start \{"container_id":"c"\}$/);
+  } finally {
+    ctr.kill();
+    await once(ctr, 'close');
+  }
 });
