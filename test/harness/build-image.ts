@@ -89,7 +89,7 @@ async function debian(work: string): Promise<ImageSource> {
   await succeed('sh', [oddFiles, odd, changes]);
   return {
     layers: [
-      { tree: '/', paths: [...(await mergedDirectories()), ...(await packageFiles(userland))] },
+      { tree: '/', paths: [...new Set([...(await mergedDirectories()), ...(await packageFiles(userland))])] },
       { tree: '/', paths: await packageFiles(programs) },
       { tree: settings },
       { tree: odd },
