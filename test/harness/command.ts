@@ -1,6 +1,7 @@
 /** Programs that tests run: to the end with their output, or in the background until disposed. */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 
 export interface CommandOptions {
@@ -8,6 +9,8 @@ export interface CommandOptions {
   readonly cwd?: string;
   /** Written to stdin, which is then closed. Default: empty. */
   readonly input?: string | Uint8Array;
+  /** A file to be stdin itself, for programs that seek in it. */
+  readonly inputFile?: string;
   /** Milliseconds after which the program is killed. Default 60 000. */
   readonly timeout?: number;
 }
@@ -83,6 +86,23 @@ function environment(extra: Readonly<Record<string, string>> = {}): NodeJS.Proce
   return { ...Object.fromEntries(inherited), LC_ALL: 'C.UTF-8', TZ: 'UTC', ...extra };
 }
 
+/** Programs that must not outlive this process, however it ends. */
+const running = new Set<ChildProcess>();
+
+function killAll(): void {
+  for (const child of running) child.kill('SIGKILL');
+}
+
+function killWithThisProcess(child: ChildProcess): void {
+  if (running.size === 0 && process.listenerCount('exit', killAll) === 0) {
+    process.on('exit', killAll);
+    process.once('SIGTERM', () => process.exit(143));
+    process.once('SIGINT', () => process.exit(130));
+  }
+  running.add(child);
+  child.once('exit', () => running.delete(child));
+}
+
 /** A program that runs until it ends by itself, is stopped, or is disposed (SIGKILL). */
 export class Background implements AsyncDisposable {
   readonly stdout: Collected;
@@ -94,15 +114,18 @@ export class Background implements AsyncDisposable {
 
   constructor(command: string, args: readonly string[], options: Omit<CommandOptions, 'timeout' | 'input'> = {}) {
     this.#command = [command, ...args].join(' ');
-    const spawnOptions: SpawnOptions = { env: environment(options.env), stdio: 'pipe' };
+    const file = options.inputFile === undefined ? undefined : openSync(options.inputFile, 'r');
+    const spawnOptions: SpawnOptions = { env: environment(options.env), stdio: [file ?? 'pipe', 'pipe', 'pipe'] };
     this.#child = spawn(
       command,
       args,
       options.cwd === undefined ? spawnOptions : { ...spawnOptions, cwd: options.cwd },
     );
-    const { stdout, stderr, stdin } = this.#child;
-    if (!stdout || !stderr || !stdin) throw new Error(`no pipes to "${this.#command}"`);
-    stdin.on('error', () => {}); // EPIPE: the program closed its stdin, which its outcome tells better
+    if (file !== undefined) closeSync(file);
+    killWithThisProcess(this.#child);
+    const { stdout, stderr } = this.#child;
+    if (!stdout || !stderr) throw new Error(`no pipes from "${this.#command}"`);
+    this.#child.stdin?.on('error', () => {}); // EPIPE: the program closed its stdin, which its outcome tells better
     this.stdout = new Collected(stdout);
     this.stderr = new Collected(stderr);
     this.ended = this.#outcome();

@@ -110,13 +110,15 @@ export class Daemon implements AsyncDisposable {
     this.#process = process;
     const ended = process.ended.then(({ code, signal, stderr, stdout }) => {
       this.#logs.push(stderr, stdout);
-      throw new Error(`${this.kind} ended with ${signal ?? `code ${code}`}:\n${stderr}${stdout}`);
+      return Promise.reject(new Error(`${this.kind} ended with ${signal ?? `code ${code}`}:\n${stderr}${stdout}`));
     });
     ended.catch(() => {}); // after the first answer, the end of the daemon is what `stop` and `kill` ask for
     try {
       await Promise.race([answers(address, this.#options.startTimeout ?? 20_000), ended]);
     } catch (error) {
-      throw new Error(`${this.kind} did not start: ${this.logs()}`, { cause: error });
+      if (process.running) await process.stop('SIGKILL');
+      this.#process = undefined;
+      throw error;
     }
   }
 

@@ -1,0 +1,38 @@
+/** What every end-to-end test file stands on: one daemon, one registry with real images, both gone at the end. */
+import { after } from 'node:test';
+import { type Ctr, Daemon, type DaemonOptions, type ImageName, imageLayout, startRegistry } from '../harness/index.js';
+
+/** Every test of images and containers runs once on each. */
+export const SNAPSHOTTERS = ['overlayfs', 'native'] as const;
+export type Snapshotter = (typeof SNAPSHOTTERS)[number];
+
+export interface World {
+  readonly daemon: Daemon;
+  /** `127.0.0.1:PORT` of the registry. */
+  readonly host: string;
+  /** References of the images, by name. */
+  readonly image: Readonly<Record<ImageName, string>>;
+  /** Debian's `ctr` in that namespace, with the named images pulled. */
+  pulled(namespace: string, snapshotter: Snapshotter, ...images: readonly ImageName[]): Promise<Ctr>;
+}
+
+/** Starts a world for the test file that calls it, with the named images in the registry. */
+export async function startWorld(images: readonly ImageName[], options: DaemonOptions = {}): Promise<World> {
+  const registry = await startRegistry();
+  after(() => registry[Symbol.asyncDispose]());
+  const image = { busybox: '', node: '', debian: '' };
+  for (const name of images) image[name] = await registry.push(await imageLayout(name), `test/${name}`);
+  const daemon = await Daemon.start(options);
+  after(() => daemon[Symbol.asyncDispose]());
+  return {
+    daemon,
+    host: registry.host,
+    image,
+    async pulled(namespace, snapshotter, ...names) {
+      const ctr = daemon.ctr(namespace);
+      for (const name of names)
+        await ctr.ok('images', 'pull', '--plain-http', '--snapshotter', snapshotter, image[name]);
+      return ctr;
+    },
+  };
+}
