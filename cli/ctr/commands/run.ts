@@ -16,6 +16,8 @@ import { ensureUnpacked } from '../unpack.js';
 export const SPEC_TYPE_URL = 'types.containerd.io/opencontainers/runtime-spec/1/Spec';
 const STOP_SIGNAL_LABEL = 'io.containerd.image.config.stop-signal';
 const DEFAULT_SNAPSHOTTER = 'overlayfs';
+
+const namespaceOf = (client: Client): string => client.namespace ?? 'default';
 const LEASE_SECONDS = 24 * 60 * 60;
 
 /** Undoes steps of an unfinished start, last first. */
@@ -37,7 +39,7 @@ class Undo {
 }
 
 async function defaultSnapshotter(client: Client): Promise<string> {
-  const { namespace } = await client.namespaces.get({ name: client.namespace });
+  const { namespace } = await client.namespaces.get({ name: namespaceOf(client) });
   return namespace?.labels['containerd.io/defaults/snapshotter'] || DEFAULT_SNAPSHOTTER;
 }
 
@@ -112,7 +114,7 @@ async function buildSpec(
 ): Promise<RuntimeSpec> {
   const user = await userIn(rootfs, options.user ?? image.process.user);
   const changes = await specChanges(options, image.process, args);
-  const spec = applyChanges(defaultSpec(client.namespace, id), [...changes, withUser(user)]);
+  const spec = applyChanges(defaultSpec(namespaceOf(client), id), [...changes, withUser(user)]);
   if (spec.process.args.length === 0) {
     throw invalidArgument(`image "${image.name}" has no command`, { remedy: 'give one after the id' });
   }
