@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Container } from '../../api/gen/services/containers.js';
+import type { Container } from '../../client/index.js';
 import { failedPrecondition } from '../../kernel/errors.js';
 
 /** What `exec` takes over from the container's own process. */

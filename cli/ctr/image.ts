@@ -1,6 +1,5 @@
 /** From an image's name to what a container needs of it, through the client alone. */
-import type { Descriptor as WireDescriptor } from '../../api/gen/types/descriptor.js';
-import type { Client } from '../../client/index.js';
+import type { Client, Descriptor as WireDescriptor } from '../../client/index.js';
 import { dataLoss, failedPrecondition, invalidArgument, notFound } from '../../kernel/errors.js';
 import { digestOf, parseDigest } from '../../lib/digest.js';
 import { chainIds } from '../../lib/oci/chain-id.js';

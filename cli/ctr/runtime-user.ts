@@ -1,4 +1,4 @@
-import type { Mount } from '../../api/gen/types/mount.js';
+import type { Mount } from '../../client/index.js';
 import { withMounts } from '../../lib/linux/mount.js';
 import type { User } from '../../lib/oci/runtime-spec.js';
 import { needsAccountFiles, resolveUser } from '../../lib/oci/user.js';

@@ -1,6 +1,6 @@
 /** What the daemon says of itself. */
 import type { Command } from 'commander';
-import type { Plugin } from '../../../api/gen/services/introspection.js';
+import type { Plugin } from '../../../client/index.js';
 import { onDaemon } from '../../connection.js';
 import { table } from '../../table.js';
 

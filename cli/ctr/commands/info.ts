@@ -1,7 +1,5 @@
 import type { Command } from 'commander';
-import type { Container } from '../../../api/gen/services/containers.js';
-import type { Process } from '../../../api/gen/types/task.js';
-import type { Client } from '../../../client/index.js';
+import { type Client, type Container, type Process, TaskStatus } from '../../../client/index.js';
 import { hasCode, notFound } from '../../../kernel/errors.js';
 import { onDaemon } from '../../connection.js';
 import { specProcess } from '../container-spec.js';
@@ -33,7 +31,7 @@ function describe(container: Container, task: Process | undefined): object {
     task: task && {
       pid: task.pid,
       status: statusName(task.status),
-      ...(task.status === 3 ? { exitStatus: task.exitStatus, exitedAt: moment(task.exitedAt) } : {}),
+      ...(task.status === TaskStatus.STOPPED ? { exitStatus: task.exitStatus, exitedAt: moment(task.exitedAt) } : {}),
     },
   };
 }

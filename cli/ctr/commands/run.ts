@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
-import type { Mount } from '../../../api/gen/types/mount.js';
-import type { Client } from '../../../client/index.js';
+import type { Client, Mount } from '../../../client/index.js';
 import { hasCode, invalidArgument } from '../../../kernel/errors.js';
 import { parsePlatform } from '../../../lib/oci/platform.js';
 import { applyChanges, defaultSpec, type RuntimeSpec, withUser } from '../../../lib/oci/runtime-spec.js';

@@ -1,10 +1,9 @@
 import type { Command } from 'commander';
-import { Status } from '../../../api/gen/types/task.js';
-import type { Client } from '../../../client/index.js';
+import { type Client, TaskStatus } from '../../../client/index.js';
 import { onDaemon } from '../../connection.js';
 import { table } from '../../table.js';
 
-const STATUS_NAMES = new Map<number, string>(Object.entries(Status).map(([name, value]) => [Number(value), name]));
+const STATUS_NAMES = new Map<number, string>(Object.entries(TaskStatus).map(([name, value]) => [Number(value), name]));
 
 export const statusName = (status: number): string => STATUS_NAMES.get(status) ?? 'UNKNOWN';
 
