@@ -41,6 +41,9 @@ const KNOWN_BUT_NOT_DONE: Readonly<Record<string, string>> = {
   'grpc.tcp_address': 'the API is served on the unix socket only',
   'debug.address': 'there is no debug socket yet',
   'debug.format': 'the log is JSON, or text on a terminal',
+  'ttrpc.address': 'the ttrpc socket is not served yet',
+  'ttrpc.uid': 'the ttrpc socket is not served yet',
+  'ttrpc.gid': 'the ttrpc socket is not served yet',
   metrics: 'metrics are not served yet',
   proxy_plugins: 'proxy plugins are not supported yet',
   stream_processors: 'stream processors are not supported yet',
@@ -52,6 +55,8 @@ const KNOWN_BUT_NOT_DONE: Readonly<Record<string, string>> = {
 
 /** Levels of containerd's that have other names here. */
 const LEVELS: Readonly<Record<string, string>> = { warning: 'warn', panic: 'fatal' };
+
+const isServed = ([top, id]: KeyPath): boolean => top !== 'plugins' || Object.hasOwn(builtins, String(id));
 
 const isEmpty = (tree: Tree): boolean =>
   tree.kind === 'leaf' ? tree.value === '' || tree.value === 0 : tree.kind === 'list' && tree.items.length === 0;
@@ -78,12 +83,10 @@ class Translation {
   async setting(name: string, tree: Tree): Promise<void> {
     if (HANDLED.includes(name)) return;
     const place = PLACES[name];
-    const [, , id] = place ?? [];
-    if (
-      place !== undefined &&
-      (id === undefined || place[0] !== 'plugins' || Object.hasOwn(builtins, String(place[1])))
-    )
-      return this.#place(place, tree);
+    if (place !== undefined && isServed(place)) {
+      this.#place(place, tree);
+      return;
+    }
     if (tree.kind === 'table' && Object.keys(PLACES).some((key) => key.startsWith(`${name}.`))) {
       for (const [key, inner] of tree.entries) await this.setting(`${name}.${key}`, inner);
       return;

@@ -69,7 +69,8 @@ export class Document implements Positioned {
     const document = new Document(file, plain);
     if (plain.trim() === '') return { document, value: {} };
     const read = { toml: readToml, json: readJson, yaml: readYaml, yml: readYaml }[document.#format];
-    return { document, value: await read(file, plain) };
+    // A YAML file of comments alone holds nothing.
+    return { document, value: (await read(file, plain)) ?? {} };
   }
 
   async position(path: KeyPath, at: 'key' | 'value'): Promise<string> {

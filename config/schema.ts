@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { LOG_LEVELS } from './levels.js';
 
-const absolute = z.string().startsWith('/', 'an absolute path is expected');
+const absolute = z.string().regex(/^\//, 'an absolute path is expected');
 const seconds = z.number().positive();
 
 const plugin = z

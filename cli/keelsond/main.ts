@@ -5,6 +5,7 @@ import { LOG_LEVELS } from '../../config/levels.js';
 import type { LoadOptions, Override } from '../../config/load.js';
 import { messageOf } from '../../kernel/errors.js';
 import { REVISION, VERSION } from '../../lib/version.js';
+import { configCommand } from './config-command.js';
 
 interface Flags {
   readonly config?: string;
@@ -39,6 +40,8 @@ const program = new Command('keelsond')
     const { runDaemon } = await import('./daemon.js');
     process.exit(await runDaemon(loadOptions(program.opts<Flags>())));
   });
+
+program.addCommand(configCommand(() => loadOptions(program.opts<Flags>())));
 
 try {
   await program.parseAsync();
