@@ -58,8 +58,11 @@ const LEVELS: Readonly<Record<string, string>> = { warning: 'warn', panic: 'fata
 
 const isServed = ([top, id]: KeyPath): boolean => top !== 'plugins' || Object.hasOwn(builtins, String(id));
 
-const isEmpty = (tree: Tree): boolean =>
-  tree.kind === 'leaf' ? tree.value === '' || tree.value === 0 : tree.kind === 'list' && tree.items.length === 0;
+/** What means "the default" in containerd's terms. */
+function isEmpty(tree: Tree): boolean {
+  if (tree.kind === 'leaf') return tree.value === '' || tree.value === 0 || tree.value === false;
+  return [...(tree.kind === 'list' ? tree.items : tree.entries.values())].every(isEmpty);
+}
 
 class Translation {
   table: Table;
@@ -91,7 +94,7 @@ class Translation {
       for (const [key, inner] of tree.entries) await this.setting(`${name}.${key}`, inner);
       return;
     }
-    if (isEmpty(tree) || (tree.kind === 'table' && tree.entries.size === 0)) return;
+    if (isEmpty(tree)) return;
     await this.warn(tree, KNOWN_BUT_NOT_DONE[name] ?? 'it is not known here');
   }
 

@@ -7,10 +7,10 @@ const SOCK_DGRAM_CLOEXEC = 0o2000002;
 const MSG_NOSIGNAL = 0x4000;
 
 const socket = libc.func('socket', 'int', ['int', 'int', 'int']);
-const sendto = libc.func('sendto', 'ssize_t', ['int', 'void *', 'size_t', 'int', 'void *', 'uint32_t']);
+const sendto = libc.func('sendto', 'long', ['int', 'void *', 'size_t', 'int', 'void *', 'uint32_t']);
 
 /** sockaddr_un (unix(7)): family, then the path; a leading `@` stands for the zero byte of an abstract name. */
-function socketAddress(name: string): Buffer {
+export function socketAddress(name: string): Buffer {
   const path = Buffer.from(name);
   if (path[0] === 0x40) path[0] = 0;
   return Buffer.concat([Buffer.from([AF_UNIX, 0]), path, ...(path[0] === 0 ? [] : [Buffer.alloc(1)])]);

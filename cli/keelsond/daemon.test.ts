@@ -1,0 +1,186 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { stringify } from 'smol-toml';
+import { builtins } from '../../config/builtins.js';
+import { DatagramSocket } from '../../test/harness/datagram.js';
+import { eventually } from '../../test/harness/eventually.js';
+import { type Scratch, scratch } from '../../test/harness/scratch.js';
+import { humanLine } from './log.js';
+
+const MAIN = join(import.meta.dirname, 'main.js');
+
+/** The text of a plugin module whose `start` has this body. */
+const moduleOf = (id: string, body: string): string => `
+  const config = { '~standard': { version: 1, vendor: 'none', validate: (value) => ({ value }) } };
+  export const plugin = { id: '${id}', api: 1, wire: { type: 'test', id: '${id}' }, config, requires: {}, provides: {},
+    start: async ({ onStop, stateDir, signal }) => { ${body}; return {}; } };`;
+
+class Daemon implements AsyncDisposable {
+  readonly #process: ChildProcess;
+  readonly ended: Promise<number | string>;
+  output = '';
+
+  constructor(directory: Scratch, args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+    const at = ['--root', join(directory.path, 'root'), '--state', join(directory.path, 'state')];
+    const config = ['--config', join(directory.path, 'config.toml')];
+    this.#process = spawn(process.execPath, [MAIN, ...config, ...at, ...args], { env: { ...process.env, ...env } });
+    this.#process.stderr?.on('data', (text) => {
+      this.output += text;
+    });
+    this.ended = new Promise((resolve) => this.#process.on('exit', (code, signal) => resolve(code ?? signal ?? '')));
+  }
+
+  get pid(): number {
+    return this.#process.pid ?? 0;
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#process.kill(signal);
+  }
+
+  async says(text: string | RegExp): Promise<void> {
+    const pattern = new RegExp(text);
+    await eventually(`${pattern} in the log`, () => (pattern.test(this.output) ? true : undefined)).catch((error) => {
+      throw new Error(`${error.message}; it said:\n${this.output}`);
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#process.kill('SIGKILL');
+    await this.ended;
+  }
+}
+
+/** A configuration of these plugins alone, each given by the body of its `start`. */
+function configure(
+  directory: Scratch,
+  plugins: Readonly<Record<string, string>>,
+  required: readonly string[] = [],
+): void {
+  for (const [id, body] of Object.entries(plugins))
+    writeFileSync(join(directory.path, `${id}.mjs`), moduleOf(id, body));
+  const entries = Object.keys(plugins).map((id) => [id, { path: `${id}.mjs` }]);
+  const settings = {
+    disabled_plugins: Object.keys(builtins),
+    required_plugins: required,
+    plugins: Object.fromEntries(entries),
+  };
+  writeFileSync(join(directory.path, 'config.toml'), stringify(settings));
+}
+
+describe('keelsond', () => {
+  it('tells systemd, survives SIGHUP, describes itself on SIGUSR1, and stops cleanly on SIGTERM', async () => {
+    await using directory = await scratch('keelsond');
+    configure(directory, { calm: "onStop(() => console.error('calm is stopped')); console.error(stateDir())" });
+    const address = join(directory.path, 'notify.sock');
+    using manager = new DatagramSocket(address);
+    await using daemon = new Daemon(directory, ['-l', 'debug'], { NOTIFY_SOCKET: address });
+    await daemon.says('"msg":"ready"');
+    assert.equal(manager.receive(), 'READY=1');
+    daemon.kill('SIGHUP');
+    await daemon.says('cannot be reloaded yet');
+    daemon.kill('SIGUSR1');
+    await daemon.says(/"faults":0.*"calm: ok".*state of the daemon/);
+    daemon.kill('SIGTERM');
+    assert.equal(await daemon.ended, 0);
+    assert.equal(manager.receive(), 'STOPPING=1');
+    assert.match(daemon.output, /calm is stopped[\s\S]*"msg":"stopped"/);
+    assert.equal(statSync(join(directory.path, 'root/pid')).mode & 0o777, 0o600);
+  });
+
+  it('stays up, and counts, when a plugin throws where nobody can catch it', async () => {
+    await using directory = await scratch('keelsond');
+    configure(directory, {
+      thrower: "setTimeout(() => { throw new Error('thrown later') }, 20)",
+      rejecter: "setTimeout(() => { Promise.reject(new Error('rejected later')) }, 40)",
+    });
+    await using daemon = new Daemon(directory, []);
+    await daemon.says('"msg":"ready"');
+    await daemon.says(/"level":"error".*"plugin":"thrower".*thrown later.*"msg":"uncaught exception"/);
+    await daemon.says(/"plugin":"rejecter".*"faults":2.*rejected later.*"msg":"unhandled rejection"/);
+    daemon.kill('SIGINT');
+    assert.equal(await daemon.ended, 0);
+  });
+
+  it('runs without optional plugins that fail, and not without a required one', async () => {
+    await using directory = await scratch('keelsond');
+    configure(directory, { broken: "throw new Error('no luck')", fine: '' });
+    {
+      await using daemon = new Daemon(directory, []);
+      await daemon.says('"msg":"ready"');
+      assert.match(daemon.output, /"plugin":"broken","outcome":"error".*no luck/);
+    }
+    configure(directory, { broken: "throw new Error('no luck')", fine: '' }, ['broken']);
+    await using daemon = new Daemon(directory, []);
+    assert.equal(await daemon.ended, 1);
+    assert.match(daemon.output, /"level":"fatal".*required plugin \\"broken\\" ended as error: .*no luck/);
+  });
+
+  it('refuses a configuration with errors, telling all of them', async () => {
+    await using directory = await scratch('keelsond');
+    writeFileSync(
+      join(directory.path, 'config.toml'),
+      'rooot = 1\n[plugins.content.config]\nnope = 1\n[plugins.cotnent]\n',
+    );
+    await using daemon = new Daemon(directory, ['--log-level', 'loud']);
+    assert.equal(await daemon.ended, 1);
+    for (const text of [
+      'config.toml:1:1: rooot: ',
+      'config.toml:3:1: plugins.content.config.nope: ',
+      'plugins.cotnent: .*did you mean ',
+      'flag --log-level: log.level: ',
+    ])
+      assert.match(daemon.output, new RegExp(text));
+    assert.ok(!existsSync(join(directory.path, 'root')), 'nothing was touched');
+  });
+
+  it('gives the root to one daemon; the other exits at once and names it', async () => {
+    await using directory = await scratch('keelsond');
+    configure(directory, { fine: '' });
+    await using first = new Daemon(directory, []);
+    await first.says('"msg":"ready"');
+    const begin = performance.now();
+    await using second = new Daemon(directory, []);
+    assert.equal(await second.ended, 1);
+    assert.ok(performance.now() - begin < 5000);
+    assert.match(second.output, new RegExp(`in use by process ${first.pid};`));
+    first.kill('SIGKILL');
+    await first.ended;
+    await using third = new Daemon(directory, []);
+    await third.says('"msg":"ready"');
+  });
+
+  it('exits at once on the second signal, while a plugin hangs in its stop', async () => {
+    await using directory = await scratch('keelsond');
+    configure(directory, { hanging: 'onStop(() => new Promise(() => {}))' });
+    await using daemon = new Daemon(directory, []);
+    await daemon.says('"msg":"ready"');
+    daemon.kill('SIGTERM');
+    await daemon.says('"msg":"stopping"');
+    daemon.kill('SIGTERM');
+    assert.equal(await daemon.ended, 1);
+    assert.match(daemon.output, /exiting at once/);
+  });
+
+  it('stops cleanly while it is still starting', async () => {
+    await using directory = await scratch('keelsond');
+    configure(directory, {
+      first: "onStop(() => console.error('first is stopped'))",
+      slow: "console.error('slow begins'); await new Promise((resolve) => signal.addEventListener('abort', resolve))",
+    });
+    await using daemon = new Daemon(directory, []);
+    await daemon.says('slow begins');
+    daemon.kill('SIGTERM');
+    assert.equal(await daemon.ended, 0);
+    assert.match(daemon.output, /first is stopped/);
+  });
+
+  it('has a log for people, too', () => {
+    const json =
+      '{"level":"warn","time":"2026-01-02T03:04:05.678Z","plugin":"x","n":1,"err":{"stack":"Error: e\\n at y"},"msg":"hello"}';
+    assert.equal(humanLine(json), '03:04:05.678 WARN  hello  plugin=x  n=1\nError: e\n at y\n');
+  });
+});
