@@ -52,6 +52,10 @@ export class ServerCall implements Call {
     if (!this.#settled) this.#controller.abort(reason);
   }
 
+  get settled(): boolean {
+    return this.#settled;
+  }
+
   /** The handler is done: what happens to the call now is no news to it. */
   settle(): void {
     this.#settled = true;

@@ -68,11 +68,15 @@ function responses(method: Method, value: unknown): AsyncIterable<unknown> {
   throw internal(`the handler of "${method.path}" returned no async iterable`);
 }
 
-/** Messages of the caller, decoded one at a time, only when asked for. */
+/**
+ * Messages of the caller, decoded one at a time, only when asked for. They end
+ * with the call, also for a handler that left a reader behind.
+ */
 async function* requests(method: Method, call: ServerCall, stream: ServerReadableStream<Buffer, Buffer>) {
   try {
     for await (const bytes of stream.iterator({ destroyOnReturn: false })) yield decode(method, bytes);
   } catch (error) {
+    if (call.settled) return;
     call.signal.throwIfAborted();
     throw error;
   }
@@ -82,13 +86,13 @@ async function* requests(method: Method, call: ServerCall, stream: ServerReadabl
 async function run(calls: Calls, call: ServerCall, handler: () => Promise<void>, fail: (failure: Failure) => void) {
   try {
     await handler();
+    calls.close(call);
   } catch (thrown) {
     const error = call.signal.aborted && !isExpected(thrown) ? call.signal.reason : thrown;
     const { code, message } = statusOf(error);
     if (!isExpected(error)) calls.fault(call, error);
-    fail({ code, details: describe(message) });
-  } finally {
     calls.close(call);
+    fail({ code, details: describe(message) });
   }
 }
 

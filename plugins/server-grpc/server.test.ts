@@ -81,8 +81,20 @@ const events: Handlers<typeof EventsDefinition> = {
   },
 };
 
+let reader = Promise.withResolvers<Promise<void>>();
+const drain = async (messages: AsyncIterable<unknown>): Promise<void> => {
+  for await (const _ of messages);
+};
+
 const streaming: Handlers<typeof StreamingDefinition> = {
-  async *stream(requests) {
+  async *stream(requests, call) {
+    const leave = call.metadata('leave');
+    if (leave !== undefined) {
+      reader.resolve(drain(requests));
+      yield { typeUrl: 'first', value: Buffer.alloc(0) };
+      if (leave === 'by throwing') throw notFound('left');
+      return;
+    }
     for await (const message of requests) {
       if (message.typeUrl === 'stop') throw notFound('stopped');
       yield message;
@@ -275,6 +287,19 @@ test('messages go both ways, and an error ends both', async () => {
   const three = ['x', 'y', 'z'].map((typeUrl) => ({ typeUrl }));
   for await (const { typeUrl } of client.streaming.stream(Readable.from(three))) got.push(typeUrl);
   assert.deepEqual(got, ['x', 'y', 'z']);
+});
+
+test('a reader that a handler leaves behind ends with the call', async () => {
+  for (const leave of ['by throwing', 'by returning']) {
+    reader = Promise.withResolvers();
+    const path = '/containerd.services.streaming.v1.Streaming/Stream';
+    const session = connectHttp2('http://localhost', { createConnection: () => connectSocket(address) });
+    const stream = session.request({ ':method': 'POST', ':path': path, 'content-type': 'application/grpc', leave });
+    stream.resume();
+    stream.write(frame(new Uint8Array()));
+    await await reader.promise;
+    session.destroy();
+  }
 });
 
 test('an error of those who send ends the call with it', async () => {
