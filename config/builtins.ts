@@ -10,6 +10,7 @@ export const builtins: Readonly<Record<string, () => Promise<unknown>>> = {
   health: () => import('../plugins/health/index.js'),
   introspection: () => import('../plugins/introspection/index.js'),
   'server-grpc': () => import('../plugins/server-grpc/index.js'),
+  'snapshot-btrfs': () => import('../plugins/snapshot-btrfs/index.js'),
   'snapshot-overlay': () => import('../plugins/snapshot-overlay/index.js'),
   'snapshot-vfs': () => import('../plugins/snapshot-vfs/index.js'),
   'snapshots-service': () => import('../plugins/snapshots/service.js'),

@@ -24,6 +24,8 @@ export interface Stat {
   readonly allocated: number;
   readonly atime: Timespec;
   readonly mtime: Timespec;
+  /** When anything of it changed last. */
+  readonly ctime: Timespec;
   /** Of a device node. */
   readonly deviceMajor: number;
   readonly deviceMinor: number;
@@ -57,6 +59,7 @@ const decode = (): Stat => ({
   allocated: Number(buffer.readBigUInt64LE(48)) * 512,
   atime: time(64),
   mtime: time(112),
+  ctime: time(96),
   deviceMajor: buffer.readUInt32LE(128),
   deviceMinor: buffer.readUInt32LE(132),
   filesystem: `${buffer.readUInt32LE(136)}:${buffer.readUInt32LE(140)}`,

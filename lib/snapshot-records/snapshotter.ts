@@ -35,10 +35,10 @@ export interface SnapshotStorage {
   readonly capabilities: readonly string[];
   /** Makes the storage of a new snapshot. What is left of a failed call, `destroy` takes away. */
   create(layer: Layer): Promise<void>;
-  /** Freezes an active snapshot and measures it; it may still fail to be committed. */
-  seal(layer: Layer): Promise<SnapshotUsage>;
-  /** Measures an active snapshot. */
+  /** Measures an active snapshot, also when it is about to be committed. */
   measure(layer: Layer): Promise<SnapshotUsage>;
+  /** Called once a snapshot is committed: makes it read-only for those who have it mounted, where that can be done. */
+  freeze?(layer: Layer): Promise<void>;
   mounts(layer: Layer): readonly StorageMount[];
   /** Deletes what there is of an id; nothing there is fine. */
   destroy(id: number): Promise<void>;
@@ -126,8 +126,14 @@ export class StoredSnapshotter {
     if (parent !== '' && parent !== record.parent && !this.capabilities.includes('rebase')) {
       throw unimplemented(`snapshot "${key}" cannot get parent "${parent}": this snapshotter cannot rebase`);
     }
-    const usage = await whileDoing(`committing snapshot "${key}"`, this.#storage.seal(this.#layer(record)));
+    const layer = this.#layer(record);
+    const usage = await whileDoing(`committing snapshot "${key}"`, this.#storage.measure(layer));
     await this.#records.commit({ name, key, labels, usage, parent });
+    try {
+      await this.#storage.freeze?.(layer);
+    } catch (error) {
+      this.#warn(`snapshot "${name}" is committed, but its storage cannot be made read-only`, error);
+    }
   }
 
   async remove(key: string): Promise<void> {
@@ -181,10 +187,12 @@ export class StoredSnapshotter {
 
   async #clean(): Promise<void> {
     const stored = await this.#storage.ids();
+    // Decided for all at one moment: what is neither recorded nor being made now never will be.
     const recorded = this.#records.ids();
-    for (const id of stored) {
+    const leftovers = stored.filter((id) => !recorded.has(id) && !this.#creating.has(id));
+    for (const id of leftovers) {
       if (this.#closing) return;
-      if (!recorded.has(id) && !this.#creating.has(id)) await this.#destroy(id);
+      await this.#destroy(id);
     }
   }
 

@@ -96,16 +96,24 @@ function atOnce(job: TreeJob): { readonly usage: TreeUsage | undefined } | undef
   return undefined;
 }
 
+async function measure(job: TreeJob & { readonly root: string }): Promise<TreeUsage> {
+  const usage = (atOnce(job) ?? { usage: await inThread(job) }).usage;
+  if (usage === undefined) throw internal(`measuring "${job.root}" gave no result`);
+  return usage;
+}
+
 /**
  * Bytes and inodes that the tree takes on disk, as du(1) counts them: a file
  * with several names once, what is mounted inside not at all.
  */
-export async function measureTree(root: string): Promise<TreeUsage> {
-  const job = { kind: 'measure', root } as const;
-  const usage = (atOnce(job) ?? { usage: await inThread(job) }).usage;
-  if (usage === undefined) throw internal(`measuring "${root}" gave no result`);
-  return usage;
-}
+export const measureTree = (root: string): Promise<TreeUsage> => measure({ kind: 'measure', root });
+
+/**
+ * As {@link measureTree}, of what changed since the tree was made as a snapshot of `base` by a
+ * filesystem that keeps inode numbers and change times in snapshots. The root is not counted.
+ */
+export const measureChanges = (root: string, base: string): Promise<TreeUsage> =>
+  measure({ kind: 'measure changes of', root, base });
 
 /**
  * Removes the tree; one that is not there is fine. FAILED_PRECONDITION, with

@@ -52,10 +52,6 @@ export class OverlayStorage implements SnapshotStorage {
     if (kind === 'active') mkdirSync(this.#work(id), { mode: 0o711 });
   }
 
-  seal(layer: Layer): Promise<TreeUsage> {
-    return this.measure(layer);
-  }
-
   measure({ id }: Layer): Promise<TreeUsage> {
     return measureTree(this.#directories.files(id));
   }

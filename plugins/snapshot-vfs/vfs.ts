@@ -35,10 +35,6 @@ class VfsStorage implements SnapshotStorage {
     if (parent !== undefined) await copyTree(this.#directories.files(parent), files);
   }
 
-  seal(layer: Layer): Promise<TreeUsage> {
-    return this.measure(layer);
-  }
-
   measure({ id }: Layer): Promise<TreeUsage> {
     return measureTree(this.#directories.files(id));
   }
