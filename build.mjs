@@ -29,8 +29,8 @@ const entryPoints = Object.fromEntries(
   [...commandLines, ...beside].map(([name, source]) => [name, join(top, `${source}.ts`)]),
 );
 
-/** cosmiconfig's own loaders, which config/load.ts replaces. */
-const NEVER_LOADED = ['js-yaml', 'import-fresh', 'parse-json', 'typescript'];
+/** cosmiconfig's own loaders, which config/load.ts replaces, and what grpc-js needs for services we do not offer. */
+const NEVER_LOADED = ['js-yaml', 'import-fresh', 'parse-json', 'typescript', '@grpc/proto-loader'];
 
 /** zod brings its messages in fifty languages, a third of the daemon's code; the others are left out. */
 const englishOnly = {
