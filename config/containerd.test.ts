@@ -20,7 +20,7 @@ async function load(text: string, others: Readonly<Record<string, string>> = {})
     writeFileSync(join(directory.path, name), content);
   const config = await loadConfig({ file: join(directory.path, 'config.toml') });
   const { settings, locate } = config;
-  const problems = await createKernel({ ...settings }, { builtins, locate }).check();
+  const { problems } = await createKernel({ ...settings }, { builtins, locate }).inspect();
   const own = problems.filter(({ situation }) => situation !== 'KEELSON_MISSING');
   return {
     ...config,

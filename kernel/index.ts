@@ -3,7 +3,7 @@ import { type Logger, pino } from 'pino';
 import { type KernelConfig, millis } from './config.js';
 import { canceled, KernelError, type Problem, problem } from './errors.js';
 import { type Step, tokensOf } from './plan.js';
-import { type Advertisement, PluginReport, type Tokens } from './plugin.js';
+import { type Advertisement, PluginReport, type PluginStatus, type Tokens } from './plugin.js';
 import { type Entry, Preparation, type Preparing, statusOf, unmet, type Verdict } from './prepare.js';
 import { Registry } from './registry.js';
 import { occupy, Releases, startPlugin } from './start.js';
@@ -30,19 +30,39 @@ export interface Kernel extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
+/** One plugin's need of another. */
+export interface Link {
+  readonly plugin: string;
+  /** Token id. */
+  readonly service: string;
+  readonly provider: string;
+}
+
+export interface Inspection {
+  /** In start order; those that can start have no outcome yet. */
+  readonly plugins: readonly PluginStatus[];
+  readonly links: readonly Link[];
+  /** Everything that would keep this configuration from starting, and failed imports. */
+  readonly problems: readonly Problem[];
+}
+
 export interface KernelStarter {
-  /** Everything that would keep this configuration from starting, failed imports included; starts nothing. */
-  check(): Promise<readonly Problem[]>;
+  /** Imports, plans and validates, and starts nothing. */
+  inspect(): Promise<Inspection>;
   /** Throws {@link KernelError} with every problem; nothing is left running then. An aborted signal stops the start. */
   start(signal?: AbortSignal): Promise<Kernel>;
 }
 
 /** A kernel of the configured plugins. It touches nothing of the process: no signals, no environment, no output. */
 export const createKernel = (config: KernelConfig, options: KernelOptions = {}): KernelStarter => ({
-  async check() {
+  async inspect() {
     const preparation = new Preparation(config, options);
-    const { problems } = await preparation.run();
-    return [...problems, ...preparation.failures()];
+    const { steps, problems } = await preparation.run();
+    const links = steps.flatMap(({ id, after }) =>
+      after.map(({ token, provider }) => ({ plugin: id, service: token.id, provider })),
+    );
+    const plugins = preparation.inOrder().map(statusOf);
+    return { plugins, links, problems: [...problems, ...preparation.failures()] };
   },
   async start(signal = new AbortController().signal) {
     const preparation = new Preparation(config, options);

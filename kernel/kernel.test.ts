@@ -350,7 +350,7 @@ describe('clumsy and malicious plugins', () => {
         assert.equal(status(kernel, 'fine').outcome, 'ok');
       }
       assert.deepEqual(
-        (await starter(directory, setting).check()).map((problem) => problem.situation),
+        (await starter(directory, setting).inspect()).problems.map((problem) => problem.situation),
         [situation],
       );
       await assert.rejects(starter(directory, { ...setting, required: ['p'] }).start(), expected);

@@ -6,7 +6,7 @@ import { starterOf } from './daemon.js';
 
 const problemsOf = async (config: LoadedConfig): Promise<readonly Problem[]> => [
   ...config.problems,
-  ...(await starterOf(config).check()),
+  ...(await starterOf(config).inspect()).problems,
 ];
 
 const tell = (lines: readonly string[]): void => {

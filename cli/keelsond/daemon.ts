@@ -47,7 +47,7 @@ export async function runDaemon(options: LoadOptions): Promise<number> {
 async function start(config: LoadedConfig, log: Logger, stopping: AbortSignal): Promise<Kernel> {
   const starter = starterOf(config, log);
   if (config.problems.length === 0) return starter.start(stopping);
-  const problems = [...config.problems, ...(await starter.check())];
+  const problems = [...config.problems, ...(await starter.inspect()).problems];
   throw new Error(`the configuration has errors:\n  ${problems.map(({ message }) => message).join('\n  ')}`);
 }
 

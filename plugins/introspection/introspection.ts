@@ -46,12 +46,19 @@ function initError({ outcome, reason = '' }: Named): Plugin['initErr'] {
   return { code: statusNumber('INTERNAL'), message: reason, details: [] };
 }
 
+/** Facts for which the message has no field. */
+const ownFacts = ({ id, source, startMillis }: Named): Record<string, string> => ({
+  'io.keelson.plugin': id,
+  'io.keelson.source': source,
+  'io.keelson.start-millis': startMillis.toFixed(1),
+});
+
 const toPlugin = (status: Named): Plugin => ({
   type: status.wire.type,
   id: status.wire.id,
   requires: [...status.requires],
   platforms: status.platforms.map(toPlatform),
-  exports: { ...status.exports },
+  exports: { ...status.exports, ...ownFacts(status) },
   capabilities: [...status.capabilities],
   initErr: initError(status),
 });

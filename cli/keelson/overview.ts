@@ -1,0 +1,82 @@
+/** What a daemon is made of: as a running one tells, or as a configuration plans it. */
+import type { Client, Plugin } from '../../client/index.js';
+import { builtins } from '../../config/builtins.js';
+import { loadConfig } from '../../config/load.js';
+import { createKernel, KernelError, type PluginStatus } from '../../kernel/index.js';
+
+export interface Row {
+  /** Plugin type on the wire; empty when the plugin could not be imported. */
+  readonly type: string;
+  readonly id: string;
+  /** Key in the configuration. */
+  readonly name: string;
+  readonly status: string;
+  /** Milliseconds, as text; empty when it was not started. */
+  readonly millis: string;
+  readonly source: string;
+  readonly reason: string;
+}
+
+/** One plugin's need of another, by their names. */
+export interface Edge {
+  readonly from: string;
+  readonly to: string;
+  /** Services, or plugin types where only those are known. */
+  readonly label: string;
+}
+
+export interface Overview {
+  readonly rows: readonly Row[];
+  readonly edges: readonly Edge[];
+}
+
+/** The words by which a plugin that cannot run here is told from one that is broken. */
+const SKIP = /(?:: )?skip plugin$/;
+
+function liveRow({ type, id, initErr, exports }: Plugin): Row {
+  const reason = initErr?.message ?? '';
+  return {
+    type,
+    id,
+    name: exports['io.keelson.plugin'] ?? `${type}.${id}`,
+    status: initErr === undefined ? 'ok' : SKIP.test(reason) ? 'skip' : 'error',
+    millis: exports['io.keelson.start-millis'] ?? '',
+    source: exports['io.keelson.source'] ?? '',
+    reason: reason.replace(SKIP, ''),
+  };
+}
+
+/** Over the wire a plugin names the types it requires, not the plugins. */
+export async function liveOverview(client: Client): Promise<Overview> {
+  const { plugins } = await client.introspection.plugins({});
+  const rows = plugins.map(liveRow);
+  const edges = plugins.flatMap((plugin, index) =>
+    plugin.requires.flatMap((type) =>
+      rows
+        .filter((row) => row.type === type && row !== rows[index])
+        .map((row) => ({ from: rows[index]?.name ?? '', to: row.name, label: type })),
+    ),
+  );
+  return { rows, edges };
+}
+
+const plannedRow = ({ id, wire, outcome, reason = '', source }: PluginStatus): Row => ({
+  type: wire?.type ?? '',
+  id: wire?.id ?? '',
+  name: id,
+  status: outcome ?? 'planned',
+  millis: '',
+  source,
+  reason,
+});
+
+/** Throws {@link KernelError} when the configuration has problems that keep a daemon from starting. */
+export async function plannedOverview(file: string | undefined): Promise<Overview> {
+  const { settings, problems, locate, packagesFrom } = await loadConfig(file === undefined ? {} : { file });
+  const plan = await createKernel(settings, { builtins, locate, packagesFrom }).inspect();
+  const failed = new Set(plan.plugins.map(({ reason }) => reason));
+  const fatal = [...problems, ...plan.problems.filter(({ message }) => !failed.has(message))];
+  if (fatal.length > 0) throw new KernelError('INVALID_ARGUMENT', 'checking the configuration', fatal);
+  const edges = plan.links.map(({ plugin, service, provider }) => ({ from: plugin, to: provider, label: service }));
+  return { rows: plan.plugins.map(plannedRow), edges };
+}
