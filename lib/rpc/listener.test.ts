@@ -3,7 +3,7 @@ import { lstat, mkdir, readdir, readlink, rename, symlink, unlink, writeFile } f
 import { connect, createServer, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { hasCode } from '../../kernel/errors.js';
+import { type ErrorCode, hasCode } from '../../kernel/errors.js';
 import { type Scratch, scratch } from '../../test/harness/scratch.js';
 import { listenOnSocket } from './listener.js';
 
@@ -14,7 +14,7 @@ const server = (): Server => createServer((socket) => socket.destroy());
 
 const bits = async (path: string): Promise<number> => (await lstat(path)).mode & 0o777;
 
-const refuses = (dir: Scratch, path: string, code: 'FAILED_PRECONDITION' | 'INVALID_ARGUMENT', text: RegExp) =>
+const refuses = (dir: Scratch, path: string, code: ErrorCode, text: RegExp) =>
   assert.rejects(
     listenOnSocket(server(), { path: path.startsWith('/') ? path : join(dir.path, path), ...OWNER }),
     (error) => hasCode(error, code) && text.test(String(error)),
@@ -96,4 +96,10 @@ test('an address must be absolute and short enough for the kernel', async () => 
   );
   await refuses(dir, 'x'.repeat(108), 'INVALID_ARGUMENT', /more than 107; choose a shorter path/);
   assert.deepEqual(await readdir(dir.path), []);
+});
+
+test('a directory that cannot be made is named', async () => {
+  await using dir = await scratch('listener');
+  await writeFile(join(dir.path, 'file'), '');
+  await refuses(dir, 'file/d.sock', 'ALREADY_EXISTS', /making the socket ".*file\/d\.sock": mkdir: EEXIST/);
 });

@@ -6,8 +6,8 @@
 import { chmod, chown, lstat, mkdir, mkdtemp, rename, rm, unlink } from 'node:fs/promises';
 import { connect, type Server } from 'node:net';
 import { dirname, isAbsolute, join } from 'node:path';
-import { failedPrecondition, internal, invalidArgument } from '../../kernel/errors.js';
-import { isErrno } from '../errno.js';
+import { failedPrecondition, invalidArgument } from '../../kernel/errors.js';
+import { isErrno, whileDoing } from '../errno.js';
 
 /** Bytes of a socket address, without the final zero (unix(7)). */
 const MAX_SOCKET_PATH = 107;
@@ -89,6 +89,25 @@ async function removeIfSame(path: string, inode: bigint): Promise<void> {
   if (there?.ino === inode) await unlink(path);
 }
 
+/** Makes the socket where nobody else can see it, and moves it to its address. Resolves to its inode. */
+async function bind(server: Server, { path, uid, gid }: SocketAddress): Promise<bigint> {
+  const staging = await mkdtemp(join(dirname(path), '.'));
+  const staged = join(staging, 's');
+  try {
+    await listen(server, staged);
+    await chown(staged, uid, gid);
+    await chmod(staged, SOCKET_MODE);
+    const { ino } = await lstat(staged, { bigint: true });
+    await rename(staged, path);
+    return ino;
+  } catch (error) {
+    stopAccepting(server);
+    throw error;
+  } finally {
+    await rm(staging, { recursive: true, force: true });
+  }
+}
+
 /**
  * Binds `server` to the address with mode 0660.
  *
@@ -97,29 +116,16 @@ async function removeIfSame(path: string, inode: bigint): Promise<void> {
  * another process; a socket that nobody serves any more is replaced.
  */
 export async function listenOnSocket(server: Server, address: SocketAddress): Promise<Listener> {
-  const { path, uid, gid } = address;
+  const { path } = address;
   checkPath(path);
-  await mkdir(dirname(path), { recursive: true, mode: DIRECTORY_MODE });
-  await checkFree(path);
-  const staging = await mkdtemp(join(dirname(path), '.'));
-  const staged = join(staging, 's');
-  try {
-    await listen(server, staged);
-    await chown(staged, uid, gid);
-    await chmod(staged, SOCKET_MODE);
-    const inode = (await statIfThere(staged))?.ino;
-    if (inode === undefined) throw internal(`the socket for "${path}" vanished while it was made`);
-    await rename(staged, path);
-    return {
-      async close() {
-        stopAccepting(server);
-        await removeIfSame(path, inode);
-      },
-    };
-  } catch (error) {
-    stopAccepting(server);
-    throw error;
-  } finally {
-    await rm(staging, { recursive: true, force: true });
-  }
+  const doing = `making the socket "${path}"`;
+  await whileDoing(doing, mkdir(dirname(path), { recursive: true, mode: DIRECTORY_MODE }));
+  await whileDoing(doing, checkFree(path));
+  const inode = await whileDoing(doing, bind(server, address));
+  return {
+    async close() {
+      stopAccepting(server);
+      await removeIfSame(path, inode);
+    },
+  };
 }

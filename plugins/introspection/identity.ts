@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { failedPrecondition } from '../../kernel/errors.js';
-import { isErrno } from '../../lib/errno.js';
+import { isErrno, whileDoing } from '../../lib/errno.js';
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
@@ -30,11 +30,11 @@ async function writeDurably(path: string, text: string): Promise<void> {
  */
 export async function persistentId(directory: string): Promise<string> {
   const path = join(directory, 'uuid');
-  const known = (await readIfThere(path)).trim();
+  const known = (await whileDoing(`reading "${path}"`, readIfThere(path))).trim();
   if (UUID.test(known)) return known;
   if (known !== '')
     throw failedPrecondition(`"${path}" does not hold a UUID`, { remedy: 'remove it to get a new one' });
   const made = randomUUID();
-  await writeDurably(path, made);
+  await whileDoing(`writing "${path}"`, writeDurably(path, made));
   return made;
 }
