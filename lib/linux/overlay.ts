@@ -60,6 +60,28 @@ const isLower = (option: string): boolean => option.startsWith(LOWERDIR);
 const lowersOf = (data: readonly string[]): string[] =>
   data.filter(isLower).flatMap((option) => splitLowers(option.slice(LOWERDIR.length)));
 
+export interface OverlayDirectories {
+  /** Undefined for a read-only overlay. */
+  readonly upper: string | undefined;
+  /** Topmost first. */
+  readonly lowers: readonly string[];
+}
+
+/** What makes layers show otherwise than by merging directories of the same name. */
+const RELOCATING = /^(?:lowerdir|datadir)\+=|^lowerdir=.*::|^(?:redirect_dir|metacopy)=(?:on|follow)$/;
+
+/**
+ * The directories behind an overlay's mount options; undefined when they do not
+ * simply merge by name (redirects, data-only layers) or are not named absolutely.
+ */
+export function overlayDirectories(options: readonly string[]): OverlayDirectories | undefined {
+  const uppers = options.filter((option) => option.startsWith('upperdir='));
+  const upper = uppers.map((option) => unescaped(option.slice('upperdir='.length))).at(-1);
+  const lowers = lowersOf(options);
+  const isAbsolute = [...(upper === undefined ? [] : [upper]), ...lowers].every((path) => path.startsWith('/'));
+  return isAbsolute && !options.some((option) => RELOCATING.test(option)) ? { upper, lowers } : undefined;
+}
+
 const ATTRIBUTES: readonly (readonly [flag: number, attribute: number])[] = [
   [MS_RDONLY, 0x1],
   [MS_NOSUID, 0x2],

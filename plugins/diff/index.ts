@@ -1,0 +1,49 @@
+import { z } from 'zod';
+import { Differs } from '../../kernel/contracts/diff.js';
+import { definePlugin } from '../../kernel/plugin.js';
+import { WalkingDiffer } from './differ.js';
+import { WorkerPool } from './pool.js';
+import { freshMountDirectory } from './target.js';
+
+const config = z
+  .object({
+    workers: z
+      .number()
+      .int()
+      .min(0)
+      .default(0)
+      .describe('Threads that unpack layers; 0 for as many as the machine has cores.'),
+    max_layer_bytes: z
+      .number()
+      .int()
+      .positive()
+      .default(256 * 2 ** 30)
+      .describe('Uncompressed bytes that a layer may have.'),
+    max_layer_ratio: z
+      .number()
+      .positive()
+      .default(1000)
+      .describe('How many times its compressed size a layer may take, once it takes more than 64 MiB.'),
+    max_layer_inodes: z.number().int().positive().default(10_000_000).describe('Entries that a layer may have.'),
+  })
+  .strict();
+
+/** Unpacks layers into snapshots, and makes layers of what changed. */
+export const plugin = definePlugin({
+  id: 'diff',
+  api: 1,
+  wire: { type: 'io.containerd.differ.v1', id: 'walking' },
+  config,
+  requires: {},
+  provides: { differ: Differs },
+  async start({ config, log, stateDir, onStop }) {
+    const pool = new WorkerPool(log, config.workers === 0 ? undefined : config.workers);
+    onStop(() => pool.close());
+    const differ = new WalkingDiffer({
+      pool,
+      mountDirectory: await freshMountDirectory(stateDir()),
+      limits: { bytes: config.max_layer_bytes, ratio: config.max_layer_ratio, inodes: config.max_layer_inodes },
+    });
+    return { differ };
+  },
+});

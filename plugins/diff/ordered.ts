@@ -1,0 +1,83 @@
+/** The Diff service: asks the differs in order until one does not say that the matter is not its own. */
+
+import type { BlobReader, Content } from '../../kernel/contracts/content.js';
+import type { ApplyBlob, ApplyLayer, CompareTrees, Diff, Differ, LayerSink } from '../../kernel/contracts/diff.js';
+import type { Descriptor, Scope } from '../../kernel/contracts/scope.js';
+import { dataLoss, hasCode, notFound, unimplemented } from '../../kernel/errors.js';
+import { OCI_LAYER } from './media-types.js';
+
+export interface OrderedOptions {
+  readonly content: Content;
+  /** By wire id. */
+  readonly differs: ReadonlyMap<string, Differ>;
+  /** Wire ids; those not loaded are NOT_FOUND when their turn comes. */
+  readonly order: readonly string[];
+  /** Flush every layer to disk, whether asked to or not. */
+  readonly sync: boolean;
+}
+
+const PIECE = 1 << 20;
+
+export class OrderedDiff implements Diff {
+  readonly #options: OrderedOptions;
+
+  constructor(options: OrderedOptions) {
+    this.#options = options;
+  }
+
+  open(layer: ApplyLayer): Promise<LayerSink> {
+    const sync = layer.sync || this.#options.sync;
+    return this.#first((differ) => differ.open({ ...layer, sync }));
+  }
+
+  async apply(scope: Scope, blob: Descriptor, layer: ApplyBlob): Promise<Descriptor> {
+    const reader = await this.#options.content.reader(scope, blob.digest);
+    try {
+      const { digest, mediaType } = blob;
+      const sink = await this.open({ ...layer, mediaType, digest, size: reader.size });
+      try {
+        await copy(reader, sink, blob);
+        const applied = await sink.end();
+        return { mediaType: OCI_LAYER, digest: applied.diffId, size: applied.size };
+      } finally {
+        await sink.abort();
+      }
+    } finally {
+      await reader.close();
+    }
+  }
+
+  compare(scope: Scope, trees: CompareTrees): Promise<Descriptor> {
+    return this.#first((differ) => differ.compare(scope, trees));
+  }
+
+  async #first<T>(ask: (differ: Differ) => Promise<T>): Promise<T> {
+    let refusal: unknown = unimplemented('no differ is configured');
+    for (const id of this.#options.order) {
+      const differ = this.#options.differs.get(id);
+      if (!differ) throw notFound(`differ "${id}" is not loaded`, { remedy: 'correct the configured order' });
+      try {
+        return await ask(differ);
+      } catch (error) {
+        if (!hasCode(error, 'UNIMPLEMENTED')) throw error;
+        refusal = error;
+      }
+    }
+    throw refusal;
+  }
+}
+
+/** Passes the blob on, the next piece being read while the sink takes the last one. */
+async function copy(reader: BlobReader, sink: LayerSink, { digest }: Descriptor): Promise<void> {
+  const buffers = [new Uint8Array(PIECE), new Uint8Array(PIECE)];
+  let written: Promise<void> = Promise.resolve();
+  let at = 0;
+  for (let turn = 0; at < reader.size; turn++) {
+    const buffer = buffers[turn % 2] ?? new Uint8Array(PIECE);
+    const [length] = await Promise.all([reader.read(buffer, at), written]);
+    if (length === 0) throw dataLoss(`content "${digest}" ends after ${at} of ${reader.size} bytes`);
+    written = sink.write(buffer.subarray(0, length));
+    at += length;
+  }
+  await written;
+}

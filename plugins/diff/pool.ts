@@ -1,0 +1,124 @@
+/**
+ * The worker threads that unpack layers: as many as the machine has cores,
+ * started when first needed and kept. Idle ones do not keep the process alive.
+ */
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import type { Logger } from 'pino';
+import { internal, unavailable } from '../../kernel/errors.js';
+import type { FromWorker, LayerId, ToWorker } from './messages.js';
+import { newMemory, WorkerSink } from './sink.js';
+import type { LayerJob } from './unpack/layer.js';
+
+/** Compressed bytes that a layer counts for when it does not say. */
+const USUAL_SIZE = 32 * 2 ** 20;
+/** Megabytes of heap of one worker: a hostile layer ends its worker, not the daemon. */
+const HEAP = 512;
+
+export interface OpenLayer {
+  readonly job: LayerJob;
+  /** Compressed bytes to come. */
+  readonly size?: number;
+  readonly signal?: AbortSignal;
+  /** Called once, when nothing of the layer is open any more, also when opening fails. */
+  readonly release: () => Promise<void> | void;
+}
+
+class PoolWorker {
+  readonly #worker = new Worker(new URL('./worker.js', import.meta.url), {
+    resourceLimits: { maxOldGenerationSizeMb: HEAP },
+  });
+  readonly #sinks = new Map<LayerId, { readonly sink: WorkerSink; readonly size: number }>();
+  readonly #log: Logger;
+  #cause: unknown;
+
+  constructor(log: Logger, onGone: (worker: PoolWorker) => void) {
+    this.#log = log;
+    this.#worker.unref();
+    this.#worker.on('message', (message: FromWorker) => this.#receive(message));
+    this.#worker.on('error', (error) => {
+      this.#cause = error;
+    });
+    this.#worker.on('exit', () => {
+      onGone(this);
+      const error = internal('the thread that unpacked the layer ended', { cause: this.#cause });
+      for (const { sink } of [...this.#sinks.values()]) sink.fail(error);
+    });
+  }
+
+  /** Compressed bytes of the layers under way. */
+  get load(): number {
+    return [...this.#sinks.values()].reduce((sum, { size }) => sum + size, 0);
+  }
+
+  open(layer: LayerId, { job, size = USUAL_SIZE, signal, release }: OpenLayer): WorkerSink {
+    const memory = newMemory();
+    const sink = new WorkerSink(memory, {
+      layer,
+      tell: (message) => this.#tell(message),
+      release: () => {
+        this.#forget(layer);
+        return release();
+      },
+      ...(signal === undefined ? {} : { signal }),
+    });
+    this.#sinks.set(layer, { sink, size });
+    this.#worker.ref();
+    this.#tell({ kind: 'open', layer, job, memory });
+    return sink;
+  }
+
+  async stop(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  #tell(message: ToWorker): void {
+    this.#worker.postMessage(message);
+  }
+
+  #forget(layer: LayerId): void {
+    this.#sinks.delete(layer);
+    if (this.#sinks.size === 0) this.#worker.unref();
+  }
+
+  #receive(message: FromWorker): void {
+    if (message.kind === 'warning') this.#log.warn(message.message);
+    else this.#sinks.get(message.layer)?.sink.receive(message);
+  }
+}
+
+export class WorkerPool {
+  readonly #log: Logger;
+  readonly #most: number;
+  readonly #workers = new Set<PoolWorker>();
+  #lastLayer = 0;
+  #isClosed = false;
+
+  constructor(log: Logger, most = availableParallelism()) {
+    this.#log = log;
+    this.#most = most;
+  }
+
+  /** Begins to unpack. Throws when the target cannot be opened. */
+  async open(options: OpenLayer): Promise<WorkerSink> {
+    if (this.#isClosed) throw unavailable('unpacking a layer: the daemon is stopping');
+    const sink = this.#choose().open(++this.#lastLayer, options);
+    await sink.ready();
+    return sink;
+  }
+
+  /** Ends all threads; layers under way fail. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await Promise.all([...this.#workers].map((worker) => worker.stop()));
+  }
+
+  /** An idle worker, a new one, or the one with least to do. */
+  #choose(): PoolWorker {
+    const [least] = [...this.#workers].sort((a, b) => a.load - b.load);
+    if (least && (least.load === 0 || this.#workers.size >= this.#most)) return least;
+    const worker = new PoolWorker(this.#log, (gone) => this.#workers.delete(gone));
+    this.#workers.add(worker);
+    return worker;
+  }
+}
