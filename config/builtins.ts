@@ -7,7 +7,7 @@ export const builtins: Readonly<Record<string, () => Promise<unknown>>> = {
   content: () => import('../plugins/content/index.js'),
   diff: () => import('../plugins/diff/index.js'),
   'diff-service': () => import('../plugins/diff/service.js'),
-  differs: () => import('../plugins/diff/differs.js'),
+  differs: () => import('../plugins/differs/index.js'),
   events: () => import('../plugins/events/index.js'),
   'events-service': () => import('../plugins/events/service.js'),
   health: () => import('../plugins/health/index.js'),

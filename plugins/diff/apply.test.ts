@@ -6,10 +6,10 @@ import { after, test } from 'node:test';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import pino from 'pino';
 import type { AppliedLayer, ApplyLayer } from '../../kernel/contracts/diff.js';
+import { OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD } from '../../lib/oci/media-types.js';
 import { scratch } from '../../test/harness/scratch.js';
 import * as tar from '../../test/hostile/tar.js';
 import { WalkingDiffer } from './differ.js';
-import { OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD } from './media-types.js';
 import { WorkerPool } from './pool.js';
 
 const pool = new WorkerPool(pino({ level: 'silent' }));

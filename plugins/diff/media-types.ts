@@ -1,15 +1,12 @@
 /** Media types of layers (OCI image-spec, layer.md; Docker image manifest v2, schema 2). */
 import { unimplemented } from '../../kernel/errors.js';
+import { OCI_LAYER } from '../../lib/oci/media-types.js';
 
 /**
  * `plain`: a tar archive as it is. `detect`: compressed as its first bytes
  * show, since containerd reads it so whatever the media type claims.
  */
 export type Compression = 'plain' | 'detect';
-
-export const OCI_LAYER = 'application/vnd.oci.image.layer.v1.tar';
-export const OCI_LAYER_GZIP = `${OCI_LAYER}+gzip`;
-export const OCI_LAYER_ZSTD = `${OCI_LAYER}+zstd`;
 
 const OCI = [OCI_LAYER, 'application/vnd.oci.image.layer.nondistributable.v1.tar'];
 const DOCKER = ['application/vnd.docker.image.rootfs.diff.tar', 'application/vnd.docker.image.rootfs.foreign.diff.tar'];

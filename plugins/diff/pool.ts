@@ -6,6 +6,7 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { Logger } from 'pino';
 import { internal, unavailable } from '../../kernel/errors.js';
+import { programPath } from '../../lib/program.js';
 import type { FromWorker, LayerId, ToWorker } from './messages.js';
 import { newMemory, WorkerSink } from './sink.js';
 import type { LayerJob } from './unpack/layer.js';
@@ -25,7 +26,7 @@ export interface OpenLayer {
 }
 
 class PoolWorker {
-  readonly #worker = new Worker(new URL('./worker.js', import.meta.url), {
+  readonly #worker = new Worker(programPath('diff-worker'), {
     resourceLimits: { maxOldGenerationSizeMb: HEAP },
   });
   readonly #sinks = new Map<LayerId, { readonly sink: WorkerSink; readonly size: number }>();

@@ -4,7 +4,7 @@ import type { BlobReader, Content } from '../../kernel/contracts/content.js';
 import type { ApplyBlob, ApplyLayer, CompareTrees, Diff, Differ, LayerSink } from '../../kernel/contracts/diff.js';
 import type { Descriptor, Scope } from '../../kernel/contracts/scope.js';
 import { dataLoss, hasCode, notFound, unimplemented } from '../../kernel/errors.js';
-import { OCI_LAYER } from './media-types.js';
+import { OCI_LAYER } from '../../lib/oci/media-types.js';
 
 export interface OrderedOptions {
   readonly content: Content;
