@@ -12,6 +12,7 @@ export const builtins: Readonly<Record<string, () => Promise<unknown>>> = {
   'events-service': () => import('../plugins/events/service.js'),
   health: () => import('../plugins/health/index.js'),
   introspection: () => import('../plugins/introspection/index.js'),
+  'runtime-runc': () => import('../plugins/runtime-runc/index.js'),
   'server-grpc': () => import('../plugins/server-grpc/index.js'),
   'snapshot-btrfs': () => import('../plugins/snapshot-btrfs/index.js'),
   'snapshot-overlay': () => import('../plugins/snapshot-overlay/index.js'),

@@ -30,9 +30,11 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
 /** The taxonomy's code for an errno by name; INTERNAL for those that say nothing to a caller. */
 export const codeOfErrno = (name: string): ErrorCode => CODES[name] ?? 'INTERNAL';
 
-/** True for an error of a system call with one of these errno names (`ENOENT`). */
+/** True for an error of a system call, Node's or our own, with one of these errno names (`ENOENT`). */
 export const isErrno = (error: unknown, ...names: readonly string[]): boolean =>
-  error instanceof Error && 'code' in error && names.some((name) => name === error.code);
+  error instanceof Error &&
+  (('code' in error && names.some((name) => name === error.code)) ||
+    ('errno' in error && names.some((name) => name === error.errno)));
 
 const REMEDIES: Readonly<Record<string, string>> = {
   ENOSPC: 'free disk space (removing images works on a full disk)',

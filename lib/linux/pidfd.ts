@@ -26,10 +26,18 @@ export class ProcessHandle {
   #watch: Watch | undefined;
   #open = true;
 
-  /** NOT_FOUND when there is no such process. A child that exited but was not reaped counts as one. */
-  constructor(pid: number) {
+  /**
+   * NOT_FOUND when there is no such process; one that exited but was not reaped
+   * counts as one. With `pidfd`, that descriptor is taken over.
+   */
+  constructor(pid: number, pidfd?: number) {
     this.pid = pid;
-    this.#fd = check(pidfdOpen(SYS_PIDFD_OPEN, pid, 0), 'pidfd_open', String(pid));
+    this.#fd = pidfd ?? check(pidfdOpen(SYS_PIDFD_OPEN, pid, 0), 'pidfd_open', String(pid));
+  }
+
+  /** The descriptor, for another process to inherit. */
+  get fd(): number {
+    return this.#fd;
   }
 
   /** NOT_FOUND (`ESRCH`) once it has been reaped; INVALID_ARGUMENT for a number that is no signal. */
@@ -42,13 +50,14 @@ export class ProcessHandle {
     return !isReadable(this.#fd);
   }
 
-  /** Calls `listener` once the process has exited; also when it had before. */
-  onExit(listener: () => void): void {
-    this.#watch = watchReadable(this.#fd, () => {
+  /** Calls `listener` once the process has exited; also when it had before. Keeps us alive, unless `background`. */
+  onExit(listener: () => void, background = false): void {
+    const once = (): void => {
       this.#watch?.close();
       this.#watch = undefined;
       listener();
-    });
+    };
+    this.#watch = watchReadable(this.#fd, once, background);
   }
 
   /**

@@ -107,6 +107,11 @@ export class TtrpcClient {
     });
   }
 
+  /** True once no call can succeed any more. */
+  get closed(): boolean {
+    return this.#closed !== undefined;
+  }
+
   /** Resolves once the connection has ended, from whichever side. */
   get ended(): Promise<void> {
     return this.#ended;

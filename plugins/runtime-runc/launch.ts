@@ -1,0 +1,101 @@
+/** Starting a supervisor's program. */
+import { closeSync, constants, existsSync, openSync, readSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { internal, unavailable } from '../../kernel/errors.js';
+import { makePipe } from '../../lib/linux/fifo.js';
+import { watchReadable } from '../../lib/linux/poll.js';
+import { spawn } from '../../lib/linux/process.js';
+import type { Keeper } from './keeper.js';
+import { formatKept } from './kept.js';
+import { type SupervisorSettings, toArguments } from './settings.js';
+
+/** Milliseconds a supervisor has to become ready, adoption of what it finds included. */
+const READY_DEADLINE = 30_000;
+
+/** Descriptors of the child before those it inherits: 0, 1, 2, and 3 to tell that it is ready. */
+const FIRST_KEPT = 4;
+
+/** A small heap: a supervisor holds a few objects per container. */
+const NODE_FLAGS = [
+  '--max-semi-space-size=1',
+  '--max-old-space-size=256',
+  '--v8-pool-size=1',
+  '--optimize-for-size',
+  '--disable-warning=ExperimentalWarning',
+] as const;
+
+/** Beside this file when the program is bundled, in its folder when not. */
+function programPath(): string {
+  const places = ['supervisor.js', 'supervisor/main.js'].map((name) => fileURLToPath(new URL(name, import.meta.url)));
+  const found = places.find((path) => existsSync(path));
+  if (found === undefined) throw internal(`the supervisor's program is at none of ${places.join(', ')}`);
+  return found;
+}
+
+const environment = (): Record<string, string> => {
+  const entries = Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined);
+  return Object.fromEntries(entries.filter(([key]) => key !== 'NODE_OPTIONS' && key !== 'NOTIFY_SOCKET'));
+};
+
+/** What the child says of its start, up to the end of line. */
+function firstLine(fd: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    const timer = setTimeout(
+      () => settle(() => reject(unavailable(`not ready within ${READY_DEADLINE} ms`))),
+      READY_DEADLINE,
+    );
+    const settle = (finish: () => void): void => {
+      clearTimeout(timer);
+      watch.close();
+      finish();
+    };
+    const watch = watchReadable(fd, () => {
+      const buffer = Buffer.alloc(4096);
+      const count = readSync(fd, buffer);
+      text += buffer.toString('utf8', 0, count);
+      if (count === 0 || text.includes('\n')) settle(() => resolve(text.split('\n')[0] ?? ''));
+    });
+  });
+}
+
+/**
+ * Starts a supervisor in its directory, in a session of its own, with what was
+ * kept for its predecessor, and waits until it serves. Returns its process id.
+ * UNAVAILABLE, with what it said, when it does not come up.
+ */
+export async function launchSupervisor(
+  directory: string,
+  settings: SupervisorSettings,
+  keeper: Keeper,
+): Promise<number> {
+  const log = openSync(join(directory, 'log'), constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND, 0o600);
+  const nothing = openSync('/dev/null', 'r+');
+  const ready = makePipe();
+  const { files, kept } = keeper.inheritance(FIRST_KEPT);
+  const open = new Set([log, nothing, ready.read, ready.write]);
+  try {
+    const keptFile = files.length > 0 ? 'kept' : undefined;
+    if (keptFile) writeFileSync(join(directory, keptFile), formatKept(kept), { mode: 0o600 });
+    const pid = spawn({
+      path: process.execPath,
+      args: [...NODE_FLAGS, programPath(), ...toArguments({ ...settings, kept: keptFile })],
+      env: environment(),
+      cwd: directory,
+      files: [nothing, log, log, ready.write, ...files],
+      session: true,
+    });
+    open.delete(ready.write);
+    closeSync(ready.write);
+    const line = await firstLine(ready.read);
+    if (line !== 'ready') {
+      throw unavailable(`the supervisor of "${settings.group}" did not start: ${line === '' ? 'it ended' : line}`, {
+        remedy: `see "${join(directory, 'log')}"`,
+      });
+    }
+    return pid;
+  } finally {
+    for (const fd of open) closeSync(fd);
+  }
+}

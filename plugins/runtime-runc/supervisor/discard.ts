@@ -1,0 +1,55 @@
+/** Removing what a container left, when it is not deleted in the regular way. */
+import { join } from 'node:path';
+import { ControlGroup } from '../../../lib/cgroups/group.js';
+import { isErrno } from '../../../lib/errno.js';
+import { unmountAll } from '../../../lib/linux/mount.js';
+import { sendSignal } from '../../../lib/linux/process.js';
+import { log, logError } from './log.js';
+import type { OciRuntime } from './oci-runtime.js';
+import { readSpec } from './spec.js';
+
+const SIGKILL = 9;
+
+export interface Leftover {
+  readonly id: string;
+  readonly bundle: string;
+  readonly runtime: OciRuntime;
+}
+
+/** Unmounts a bundle's root filesystem; one in use is detached, and goes when its last user does. */
+export const unmountRootfs = (bundle: string): Promise<void> =>
+  unmountAll(join(bundle, 'rootfs'), ({ target }, error) =>
+    log('warn', 'root filesystem in use, detached', { target, err: error.message }),
+  );
+
+function kill(pid: number): void {
+  try {
+    sendSignal(pid, SIGKILL);
+  } catch (error) {
+    if (!isErrno(error, 'ESRCH')) throw error;
+  }
+}
+
+/**
+ * The group that an OCI runtime makes for a container: cgroupfs paths as they
+ * are; systemd's `slice:prefix:name` are cleaned up by systemd itself.
+ */
+function groupOf({ id, bundle }: Leftover): ControlGroup | undefined {
+  const { cgroupsPath } = readSpec(bundle);
+  if (cgroupsPath.includes(':')) return undefined;
+  if (cgroupsPath === '') return ControlGroup.of(process.pid)?.below(id);
+  return ControlGroup.everywhere(join('/', cgroupsPath));
+}
+
+/**
+ * Kills what runs of the container, known to the OCI runtime or not, and
+ * removes its control group and its mounts. The bundle's files stay.
+ */
+export async function discardContainer(leftover: Leftover): Promise<void> {
+  const { id, bundle, runtime } = leftover;
+  await runtime.delete(id, true).catch((error: unknown) => logError('runtime delete --force', error, { id }));
+  const group = groupOf(leftover);
+  for (const pid of group?.processes() ?? []) kill(pid);
+  group?.remove();
+  await unmountRootfs(bundle);
+}

@@ -1,0 +1,80 @@
+/**
+ * The supervisor's program. Started in its own directory (0700), whose files
+ * are: `s`, the socket it serves; `lock`, held as long as it lives; `log`, its
+ * standard error. It tells on descriptor 3 that it serves, by one line, or
+ * what went wrong. It takes no notice of hangups and interrupts meant for
+ * whoever started it.
+ */
+import { closeSync, rmSync, writeSync } from 'node:fs';
+import { failedPrecondition } from '../../../kernel/errors.js';
+import { lockFile } from '../../../lib/linux/lock.js';
+import { becomeSubreaper } from '../../../lib/linux/process.js';
+import { createTtrpcServer, type TtrpcServer } from '../../../lib/ttrpc/server.js';
+import { NOTHING_KEPT, takeKept } from '../kept.js';
+import { fromArguments } from '../settings.js';
+import { adoptAll } from './adopt.js';
+import { controlService } from './control.js';
+import { log, logError } from './log.js';
+import { taskServices } from './service.js';
+import { Supervisor } from './supervisor.js';
+
+const READY = 3;
+const SOCKET = 's';
+/** Milliseconds between two looks whether anybody still needs this supervisor. */
+const IDLE_LOOK = 5000;
+
+function tellParent(line: string): void {
+  try {
+    writeSync(READY, `${line}\n`);
+    closeSync(READY);
+  } catch (error) {
+    logError('nobody listens to hear of the start', error);
+  }
+}
+
+/** Binds the socket so that it never has wider rights than 0600. */
+function listen(server: TtrpcServer): Promise<void> {
+  rmSync(SOCKET, { force: true });
+  return new Promise((resolve, reject) => {
+    server.server.once('error', reject);
+    const umask = process.umask(0o177);
+    server.server.listen(SOCKET, resolve);
+    process.umask(umask);
+  });
+}
+
+async function serve(): Promise<void> {
+  const settings = fromArguments(process.argv.slice(2));
+  if (lockFile('lock') === undefined) throw failedPrecondition('another supervisor serves this directory');
+  becomeSubreaper();
+  const supervisor = new Supervisor(settings);
+  process.on('SIGCHLD', () => supervisor.reaper.lookForStrays());
+  await adoptAll(supervisor, settings.kept === undefined ? NOTHING_KEPT : takeKept(settings.kept));
+
+  const end = (): void => {
+    log('info', 'nothing left to supervise');
+    rmSync(SOCKET, { force: true });
+    process.exit(0);
+  };
+  const server = createTtrpcServer(
+    [...taskServices(supervisor, () => setImmediate(end)), controlService(supervisor)],
+    (error, method) => logError('call failed', error, { method }),
+  );
+  await listen(server);
+  setInterval(() => {
+    if (supervisor.idle && server.connections === 0) end();
+  }, IDLE_LOOK);
+  log('info', 'serving', { namespace: settings.namespace, group: settings.group, tasks: [...supervisor.tasks].length });
+  tellParent('ready');
+}
+
+for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const)
+  process.on(signal, () => log('warn', `ignoring ${signal}`));
+process.on('uncaughtException', (error) => logError('uncaught exception', error));
+process.on('unhandledRejection', (error) => logError('unhandled rejection', error));
+
+serve().catch((error: unknown) => {
+  logError('start', error);
+  tellParent(error instanceof Error ? error.message : String(error));
+  process.exit(1);
+});
