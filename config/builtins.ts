@@ -18,5 +18,7 @@ export const builtins: Readonly<Record<string, () => Promise<unknown>>> = {
   'snapshot-overlay': () => import('../plugins/snapshot-overlay/index.js'),
   'snapshot-vfs': () => import('../plugins/snapshot-vfs/index.js'),
   'snapshots-service': () => import('../plugins/snapshots/service.js'),
+  tasks: () => import('../plugins/tasks/index.js'),
+  'tasks-service': () => import('../plugins/tasks/service.js'),
   version: () => import('../plugins/version/index.js'),
 };

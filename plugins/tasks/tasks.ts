@@ -1,0 +1,195 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Container, Containers } from '../../kernel/contracts/containers.js';
+import type {
+  DeletedProcess,
+  ExitStatus,
+  NewExec,
+  ProcessId,
+  ProcessState,
+  Runtime,
+  TaskProcess,
+  TerminalSize,
+} from '../../kernel/contracts/runtime.js';
+import type { AnyMessage, Descriptor, Scope } from '../../kernel/contracts/scope.js';
+import type { CheckpointTask, CreateTask, TaskMetric, Tasks } from '../../kernel/contracts/tasks.js';
+import { alreadyExists, hasCode, invalidArgument, notFound, unimplemented } from '../../kernel/errors.js';
+import { compileFilters, nonEmpty } from '../../lib/filters/filters.js';
+import { now } from '../../lib/rpc/timestamp.js';
+import { runtimeFor } from './runtimes.js';
+
+/** Milliseconds a runtime has to tell the state of a task. */
+const STATE_BOUND = 2000;
+
+/** The value, or undefined when there is none in time. What the work does afterwards is not waited for. */
+async function inTime<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
+  const bound = new AbortController();
+  const late = delay(STATE_BOUND, undefined, { signal: bound.signal, ref: false }).catch(() => undefined);
+  try {
+    return await Promise.race([work(bound.signal), late]);
+  } finally {
+    bound.abort();
+  }
+}
+
+const unknownState = ({ id, execId = '' }: ProcessId): ProcessState => ({
+  id,
+  execId,
+  pid: 0,
+  status: 'unknown',
+  terminal: false,
+  stdin: '',
+  stdout: '',
+  stderr: '',
+});
+
+/** The value; undefined when the task or process has gone meanwhile. */
+async function unlessGone<T>(work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (hasCode(error, 'NOT_FOUND')) return undefined;
+    throw error;
+  }
+}
+
+const isThere = <T>(value: T | undefined): value is T => value !== undefined;
+
+/** Sends each call to the runtime that has the task, or is to have it. */
+export class TaskDirectory implements Tasks {
+  readonly #containers: Containers;
+  readonly #runtimes: ReadonlyMap<string, Runtime>;
+
+  constructor(containers: Containers, runtimes: ReadonlyMap<string, Runtime>) {
+    this.#containers = containers;
+    this.#runtimes = runtimes;
+  }
+
+  #owner({ namespace }: Scope, id: string): Runtime | undefined {
+    return [...this.#runtimes.values()].find((runtime) => runtime.tasks(namespace).includes(id));
+  }
+
+  /** The runtime that has the task. NOT_FOUND. */
+  #runtime(scope: Scope, id: string): Runtime {
+    const owner = this.#owner(scope, id);
+    if (owner === undefined) throw notFound(`task "${id}" does not exist in namespace "${scope.namespace}"`);
+    return owner;
+  }
+
+  async create(scope: Scope, task: CreateTask): Promise<{ readonly pid: number }> {
+    if (task.checkpoint !== undefined) throw unimplemented(`restoring task "${task.id}" from a checkpoint`);
+    const container = await this.#containers.get(scope, task.id);
+    if (this.#owner(scope, task.id)) throw alreadyExists(`task "${task.id}" exists`);
+    const { name } = container.runtime;
+    const options = task.options ?? container.runtime.options;
+    const { id, rootfs, terminal, stdin, stdout, stderr } = task;
+    return runtimeFor(this.#runtimes, name).create(scope, {
+      id,
+      runtime: name,
+      spec: container.spec,
+      rootfs,
+      terminal,
+      stdin,
+      stdout,
+      stderr,
+      ...(options && { options }),
+      ...(task.runtimePath && { runtimePath: task.runtimePath }),
+      ...(container.sandbox && { sandbox: container.sandbox }),
+    });
+  }
+
+  async start(scope: Scope, process: ProcessId): Promise<{ readonly pid: number }> {
+    return this.#runtime(scope, process.id).start(scope, process);
+  }
+
+  async delete(scope: Scope, process: ProcessId): Promise<DeletedProcess> {
+    return this.#runtime(scope, process.id).delete(scope, process);
+  }
+
+  async get(scope: Scope, process: ProcessId): Promise<ProcessState> {
+    const runtime = this.#runtime(scope, process.id);
+    return (await inTime((signal) => runtime.state({ ...scope, signal }, process))) ?? unknownState(process);
+  }
+
+  async list(scope: Scope): Promise<readonly ProcessState[]> {
+    const ids = [...this.#runtimes.values()].flatMap((runtime) => runtime.tasks(scope.namespace));
+    const states = await Promise.all(ids.map((id) => unlessGone(this.get(scope, { id }))));
+    return states.filter(isThere);
+  }
+
+  async exec(scope: Scope, exec: NewExec): Promise<void> {
+    if (exec.execId === '') throw invalidArgument(`exec in task "${exec.id}" needs an exec id`);
+    await this.#runtime(scope, exec.id).exec(scope, exec);
+  }
+
+  async kill(scope: Scope, process: ProcessId, signal: number, all = false): Promise<void> {
+    await this.#runtime(scope, process.id).kill(scope, process, signal, all);
+  }
+
+  async resize(scope: Scope, process: ProcessId, size: TerminalSize): Promise<void> {
+    await this.#runtime(scope, process.id).resize(scope, process, size);
+  }
+
+  async closeStdin(scope: Scope, process: ProcessId): Promise<void> {
+    await this.#runtime(scope, process.id).closeStdin(scope, process);
+  }
+
+  async pause(scope: Scope, id: string): Promise<void> {
+    await this.#runtime(scope, id).pause(scope, id);
+  }
+
+  async resume(scope: Scope, id: string): Promise<void> {
+    await this.#runtime(scope, id).resume(scope, id);
+  }
+
+  async pids(scope: Scope, id: string): Promise<readonly TaskProcess[]> {
+    return this.#runtime(scope, id).pids(scope, id);
+  }
+
+  async checkpoint(scope: Scope, { id }: CheckpointTask): Promise<readonly Descriptor[]> {
+    this.#runtime(scope, id);
+    throw unimplemented(`checkpoint of task "${id}"`);
+  }
+
+  async update(
+    scope: Scope,
+    id: string,
+    resources: AnyMessage,
+    annotations: Readonly<Record<string, string>> = {},
+  ): Promise<void> {
+    await this.#runtime(scope, id).update(scope, id, resources, annotations);
+  }
+
+  async metrics(scope: Scope, filters: readonly string[] = []): Promise<readonly TaskMetric[]> {
+    const containers = await this.#containers.list(scope);
+    const names = new Map(containers.map((container) => [container.id, container.runtime.name]));
+    const matches = compileFilters(filters);
+    const ids = [...this.#runtimes.values()].flatMap((runtime) => runtime.tasks(scope.namespace));
+    const chosen = ids.filter((id) => matches((path) => metricField(path, id, scope.namespace, names.get(id) ?? '')));
+    const metrics = await Promise.all(chosen.map((id) => this.#metric(scope, id)));
+    return metrics.filter(isThere);
+  }
+
+  /** undefined when there are none to be had: no control group, no answer, or the task is gone. */
+  async #metric(scope: Scope, id: string): Promise<TaskMetric | undefined> {
+    const data = await inTime((signal) =>
+      unlessGone(Promise.try(() => this.#runtime(scope, id).stats({ ...scope, signal }, id))),
+    );
+    return data && { id, timestamp: now(), data };
+  }
+
+  async wait(scope: Scope, process: ProcessId): Promise<ExitStatus> {
+    return this.#runtime(scope, process.id).wait(scope, process);
+  }
+}
+
+function metricField(
+  path: readonly string[],
+  id: Container['id'],
+  namespace: string,
+  runtime: string,
+): string | undefined {
+  if (path.length !== 1) return undefined;
+  if (path[0] === 'id') return nonEmpty(id);
+  if (path[0] === 'namespace') return nonEmpty(namespace);
+  return path[0] === 'runtime' ? nonEmpty(runtime) : undefined;
+}
