@@ -50,9 +50,7 @@ await build({
   platform: 'node',
   target: 'node26',
   format: 'esm',
-  // What is imported lazily becomes a file of its own, read only when it is needed.
-  splitting: true,
-  chunkNames: '[name]-[hash]',
+  // One file each: finding, reading and linking many small ones costs more than a part that is never evaluated.
   minifySyntax: true,
   legalComments: 'none',
   logLevel: 'warning',
