@@ -137,19 +137,20 @@ export class Preparation {
     return [problem('KEELSON_UNKNOWN_PLUGIN', message)];
   }
 
+  /** Finds the plugin's definition. What is wrong with a disabled one is nobody's business. */
   async #import(entry: Entry): Promise<void> {
     const found = await discover(entry.id, entry.settings, this.#sources);
     if ('definition' in found) entry.definition = found.definition;
-    else entry.verdict = { outcome: 'error', reason: found.failure.message, problem: found.failure };
+    else entry.verdict ??= { outcome: 'error', reason: found.failure.message, problem: found.failure };
   }
 
   /** A hole is a problem, unless a plugin that is disabled or failed to import accounts for it. */
   async #explain({ plugin, token }: Hole): Promise<Problem[]> {
     const entries = [...this.entries.values()];
     const disabled = entries.filter(({ verdict }) => verdict === DISABLED);
-    await Promise.all(disabled.filter(({ definition }) => !definition).map((entry) => this.#peek(entry)));
+    await Promise.all(disabled.filter(({ definition }) => !definition).map((entry) => this.#import(entry)));
     const owner = disabled.find(({ definition }) => definition && provides(definition, token.id));
-    const failed = entries.find(({ verdict }) => verdict?.problem !== undefined);
+    const failed = entries.find(({ definition, verdict }) => !definition && verdict?.problem);
     const entry = this.entries.get(plugin);
     const needs = `plugin "${plugin}" needs "${token.id}"`;
     if (entry && owner) {
@@ -162,12 +163,6 @@ export class Preparation {
       return [];
     }
     return [problem('KEELSON_MISSING', `${needs}, which no plugin provides; add one that does to the configuration`)];
-  }
-
-  /** Looks into a disabled plugin. What is wrong with it is nobody's business as long as it is disabled. */
-  async #peek(entry: Entry): Promise<void> {
-    const found = await discover(entry.id, entry.settings, this.#sources);
-    if ('definition' in found) entry.definition = found.definition;
   }
 
   async #unmetRequirements(): Promise<Problem[]> {

@@ -74,7 +74,9 @@ function configure(
 describe('keelsond', () => {
   it('tells systemd, survives SIGHUP, describes itself on SIGUSR1, and stops cleanly on SIGTERM', async () => {
     await using directory = await scratch('keelsond');
-    configure(directory, { calm: "onStop(() => console.error('calm is stopped')); console.error(stateDir())" });
+    configure(directory, {
+      calm: "onStop(() => console.error('calm is stopped')); (await import('node:fs')).writeFileSync(stateDir() + '/file', '')",
+    });
     const address = join(directory.path, 'notify.sock');
     using manager = new DatagramSocket(address);
     await using daemon = new Daemon(directory, ['-l', 'debug'], { NOTIFY_SOCKET: address });
@@ -88,7 +90,7 @@ describe('keelsond', () => {
     assert.equal(await daemon.ended, 0);
     assert.equal(manager.receive(), 'STOPPING=1');
     assert.match(daemon.output, /calm is stopped[\s\S]*"msg":"stopped"/);
-    assert.equal(statSync(join(directory.path, 'root/pid')).mode & 0o777, 0o600);
+    assert.equal(statSync(join(directory.path, 'state/test.calm/file')).mode & 0o777, 0o600, 'nobody else may read it');
   });
 
   it('stays up, and counts, when a plugin throws where nobody can catch it', async () => {

@@ -4,6 +4,7 @@ export * from './ctr.js';
 export * from './daemon.js';
 export * from './eventually.js';
 export * from './images.js';
+export * from './kernel.js';
 export * from './layout.js';
 export * from './leaks.js';
 export * from './registry.js';
