@@ -1,6 +1,7 @@
 /** Making processes: an OCI runtime, standard streams, perhaps a terminal. */
 import { fchownSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { pid } from 'node:process';
 import type { Stdio } from '../../../api/gen/runtime/supervisor.js';
 import { internal } from '../../../kernel/errors.js';
 import { ConsoleSocket } from '../../../lib/linux/pty.js';
@@ -63,8 +64,9 @@ export async function makeProcess(
   const { record } = process;
   const pidFile = join(context.bundle, record.execId === '' ? 'init.pid' : `${record.execId}.pid`);
   const streams = await openStreams(record.stdio ?? NO_STREAMS, record.id, context);
-  // Relative to the supervisor's own directory, which is its working directory and the runtime's: always short enough.
-  const console = record.stdio?.terminal ? new ConsoleSocket(`console-${consoles++}`) : undefined;
+  // By way of /proc, always short enough for a socket's address, however long the directory's path is.
+  const socket = `/proc/${pid}/cwd/console-${consoles++}`;
+  const console = record.stdio?.terminal ? new ConsoleSocket(socket) : undefined;
   try {
     await make({ bundle: context.bundle, pidFile, files: streams.files, consoleSocket: console?.path });
     streams.handedOver(console?.take());

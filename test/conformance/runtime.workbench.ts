@@ -1,0 +1,268 @@
+/** What the checks of the runtime kit work with: a subject in a directory of its own, containers of busybox, and clients. */
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Envelope, Events } from '../../kernel/contracts/events.js';
+import type { NewTask, ProcessId, Runtime, Stdio } from '../../kernel/contracts/runtime.js';
+import type { Mount } from '../../kernel/contracts/snapshots.js';
+import { type ErrorCode, hasCode } from '../../kernel/errors.js';
+import type { Change } from '../../lib/oci/runtime-spec.js';
+import { now } from '../../lib/rpc/timestamp.js';
+import { busyboxRootfs, Fifos, NO_STREAMS, processOf, Reader, specOf } from './container.js';
+import type { Subject } from './runner.js';
+
+export interface OpenRuntime {
+  readonly runtime: Runtime;
+  /** Stops it as the daemon's end does: its containers go on. */
+  close(): Promise<void>;
+}
+
+export interface RuntimeSubject extends Subject {
+  /** Under which containers ask for it. */
+  readonly runtimeName: string;
+  /** A new empty directory in which the subject can keep state; disposal removes it. */
+  directory(): Promise<AsyncDisposable & { readonly path: string }>;
+  /** A runtime with its state below that directory; called again on the same directory it is the same one, restarted. */
+  open(directory: string, events: Events): Promise<OpenRuntime>;
+  /** What it can. */
+  readonly can: {
+    /** Output goes on while the one who reads it has left, and the process is not killed by that. */
+    readonly outliveReader: boolean;
+    /** A reader that comes only after the exit still gets what was written. */
+    readonly keepUnreadOutput: boolean;
+    /** The event of an exit that happened while nobody listened comes after a restart. */
+    readonly replayExits: boolean;
+    /** A terminal that was left by one client serves the next. */
+    readonly reattachTerminal: boolean;
+  };
+}
+
+/** Namespace of all checks. */
+export const NAMESPACE = 'conformance';
+export const scope = { namespace: NAMESPACE };
+
+export const rejects = (code: ErrorCode, work: Promise<unknown>): Promise<void> =>
+  assert.rejects(work, (error) => {
+    assert.ok(hasCode(error, code), `expected ${code}, got ${error}`);
+    return true;
+  });
+
+/** Milliseconds anything here may take before it counts as hung. */
+const PATIENCE = 20_000;
+
+/** The result, or a failure that names what took too long. */
+export async function inTime<T>(what: string, work: Promise<T>, patience = PATIENCE): Promise<T> {
+  const timer = new AbortController();
+  try {
+    return await Promise.race([
+      work,
+      delay(patience, undefined, { signal: timer.signal }).then(() =>
+        assert.fail(`${what}: not within ${patience} ms`),
+      ),
+    ]);
+  } finally {
+    timer.abort();
+  }
+}
+
+/** Looks again and again until the condition holds. */
+export async function until(what: string, holds: () => boolean | Promise<boolean>, patience = PATIENCE): Promise<void> {
+  const deadline = performance.now() + patience;
+  while (!(await holds())) {
+    if (performance.now() > deadline) assert.fail(`${what}: not within ${patience} ms`);
+    await delay(5);
+  }
+}
+
+/** An event exchange that remembers. */
+class RecordedEvents implements Events {
+  readonly all: Envelope[] = [];
+
+  publish(namespace: string, topic: string, event: Envelope['event']): void {
+    this.all.push({ timestamp: now(), namespace, topic, event });
+  }
+
+  forward(envelope: Envelope): void {
+    this.all.push(envelope);
+  }
+
+  async *subscribe(): AsyncIterable<Envelope> {
+    yield* [];
+  }
+}
+
+export interface Launch {
+  readonly streams?: Stdio;
+  readonly changes?: readonly Change[];
+}
+
+/** A task that was created, and the usual calls on it. */
+export class TaskHandle {
+  readonly id: string;
+  readonly pid: number;
+  readonly #bench: Workbench;
+
+  constructor(bench: Workbench, id: string, pid: number) {
+    this.#bench = bench;
+    this.id = id;
+    this.pid = pid;
+  }
+
+  get runtime(): Runtime {
+    return this.#bench.runtime;
+  }
+
+  process(execId = ''): ProcessId {
+    return { id: this.id, execId };
+  }
+
+  start(execId = ''): Promise<{ readonly pid: number }> {
+    return inTime(`start of ${this.id}`, this.runtime.start(scope, this.process(execId)));
+  }
+
+  async wait(execId = ''): Promise<number> {
+    return (await inTime(`exit of ${this.id}/${execId}`, this.runtime.wait(scope, this.process(execId)))).exitStatus;
+  }
+
+  kill(signal: number, execId = ''): Promise<void> {
+    return this.runtime.kill(scope, this.process(execId), signal);
+  }
+
+  async status(execId = ''): Promise<string> {
+    return (await this.runtime.state(scope, this.process(execId))).status;
+  }
+
+  async delete(execId = ''): Promise<number> {
+    return (await inTime(`delete of ${this.id}/${execId}`, this.runtime.delete(scope, this.process(execId))))
+      .exitStatus;
+  }
+
+  async exec(execId: string, script: string, streams: Stdio = NO_STREAMS): Promise<void> {
+    const spec = processOf(script, streams.terminal);
+    await this.runtime.exec(scope, { id: this.id, execId, spec, ...streams });
+  }
+
+  /** Kills and deletes what there is of it. */
+  async end(): Promise<void> {
+    if ((await this.status()) !== 'stopped') await this.kill(9);
+    await this.wait();
+    await this.delete();
+  }
+}
+
+export class Workbench implements AsyncDisposable {
+  readonly #subject: RuntimeSubject;
+  readonly #directory: AsyncDisposable & { readonly path: string };
+  readonly #events = new RecordedEvents();
+  readonly #rootfs: Mount;
+  #open: OpenRuntime;
+  #made = 0;
+
+  private constructor(
+    subject: RuntimeSubject,
+    directory: AsyncDisposable & { readonly path: string },
+    rootfs: Mount,
+    events: RecordedEvents,
+    open: OpenRuntime,
+  ) {
+    this.#subject = subject;
+    this.#directory = directory;
+    this.#rootfs = rootfs;
+    this.#events = events;
+    this.#open = open;
+  }
+
+  static async open(subject: RuntimeSubject): Promise<Workbench> {
+    const directory = await subject.directory();
+    const events = new RecordedEvents();
+    const rootfs = await busyboxRootfs(join(directory.path, 'busybox'));
+    const state = join(directory.path, 'subject');
+    await mkdir(state, { mode: 0o711 });
+    return new Workbench(subject, directory, rootfs, events, await subject.open(state, events));
+  }
+
+  get runtime(): Runtime {
+    return this.#open.runtime;
+  }
+
+  /** For whatever a check needs. */
+  get work(): string {
+    return this.#directory.path;
+  }
+
+  /** An id that is unique on this machine for this run. */
+  freshId(): string {
+    return `c${process.pid}-${this.#made++}`;
+  }
+
+  fifos(): Promise<Fifos> {
+    return Fifos.make(join(this.work, `fifos-${this.#made++}`));
+  }
+
+  request(id: string, script: string, { streams = NO_STREAMS, changes = [] }: Launch = {}): NewTask {
+    return {
+      id,
+      runtime: this.#subject.runtimeName,
+      spec: specOf(NAMESPACE, id, script, ...changes),
+      rootfs: [this.#rootfs],
+      ...streams,
+    };
+  }
+
+  async create(script: string, launch: Launch = {}, id = this.freshId()): Promise<TaskHandle> {
+    const { pid } = await inTime(`create of ${id}`, this.runtime.create(scope, this.request(id, script, launch)));
+    return new TaskHandle(this, id, pid);
+  }
+
+  async run(script: string, launch: Launch = {}): Promise<TaskHandle> {
+    const task = await this.create(script, launch);
+    await task.start();
+    return task;
+  }
+
+  /** Runs a script to its end and deletes the task: what it printed, and its exit status. */
+  async output(script: string, launch: Launch = {}): Promise<{ stdout: string; stderr: string; status: number }> {
+    const fifos = await this.fifos();
+    const readers = [new Reader(fifos.stdout), new Reader(fifos.stderr)];
+    const task = await this.run(script, { streams: fifos.output, ...launch });
+    const status = await task.wait();
+    const [stdout = '', stderr = ''] = await inTime(
+      'end of output',
+      Promise.all(readers.map((reader) => reader.all())),
+    );
+    assert.equal(await task.delete(), status);
+    return { stdout, stderr, status };
+  }
+
+  /** Topics of the events about one task, in order, once there are at least that many. */
+  async topics(id: string, atLeast: number): Promise<string[]> {
+    const about = (): string[] =>
+      this.#events.all
+        .filter(({ event }) => Buffer.from(event.value).includes(id))
+        .map(({ topic }) => topic.replace('/tasks/', ''));
+    await until(`${atLeast} events of ${id}`, () => about().length >= atLeast);
+    return about();
+  }
+
+  /** Stops the subject and opens it again on what it left. */
+  async restart(meanwhile: () => Promise<void> = async () => {}): Promise<void> {
+    await this.#open.close();
+    await meanwhile();
+    this.#open = await this.#subject.open(join(this.work, 'subject'), this.#events);
+  }
+
+  alive(pid: number): boolean {
+    return existsSync(`/proc/${pid}`);
+  }
+
+  /** Fails when a task is still there. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const left = this.runtime.tasks(NAMESPACE);
+    for (const id of left) await new TaskHandle(this, id, 0).end();
+    await this.#open.close();
+    await this.#directory[Symbol.asyncDispose]();
+    assert.deepEqual(left, [], 'the check deletes its tasks');
+  }
+}
