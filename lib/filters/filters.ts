@@ -1,5 +1,6 @@
 /** Filters select objects by their fields; `parse.ts` has the grammar. */
-import { RE2JS, RE2JSException } from 're2js';
+import { createRequire } from 'node:module';
+import type { RE2JS } from 're2js';
 import { invalidArgument } from '../../kernel/errors.js';
 import { labelOf } from '../labels.js';
 import { parseFilter, type Selector } from './parse.js';
@@ -20,11 +21,16 @@ const MAX_PROGRAM = 500;
 
 const length = (texts: readonly string[]): number => texts.reduce((sum, text) => sum + text.length, 0);
 
+const require = createRequire(import.meta.url);
+/** Loaded by the first filter that needs it: its tables would make up a tenth of the daemon's start. */
+const re2 = (): typeof import('re2js') => require('re2js');
+
 /**
  * Matching takes time linear in the value: filters come from clients.
  * INVALID_ARGUMENT for what RE2 refuses.
  */
 function compileRegexp(pattern: string): RE2JS {
+  const { RE2JS, RE2JSException } = re2();
   try {
     const compiled = RE2JS.compile(pattern);
     if (compiled.programSize() <= MAX_PROGRAM) return compiled;
