@@ -632,6 +632,25 @@ describe('stopping', () => {
   });
 });
 
+describe('embedding', () => {
+  it('leaves the process alone: no handlers, no output, nothing that keeps it running', async () => {
+    const events = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'uncaughtException', 'unhandledRejection', 'exit'];
+    const listeners = () => events.map((event) => process.listenerCount(event));
+    const before = listeners();
+    await withKernel({ plugins: [simple('a', {}, { x: Store }), failing('b')] }, (kernel) => {
+      assert.deepEqual(listeners(), before);
+      assert.equal(kernel.get(Store).get(), 'a');
+    });
+    await using directory = await scratch('kernel');
+    const program = `
+      import { createKernel } from ${JSON.stringify(join(import.meta.dirname, 'index.js'))};
+      await createKernel({ root: process.argv[1], state: process.argv[1] + '-state', plugins: { gone: { path: '/gone.js' } } }).start();`;
+    const args = ['--input-type=module', '-e', program, join(directory.path, 'root')];
+    const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', timeout: 20_000 });
+    assert.deepEqual([status, stdout, stderr], [0, '', '']);
+  });
+});
+
 describe('directories', () => {
   it('are made with tight modes, whatever was there, and only when asked for', async () => {
     const paths: string[] = [];

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { stringify } from 'smol-toml';
@@ -8,7 +8,7 @@ import { builtins } from '../../config/builtins.js';
 import { DatagramSocket } from '../../test/harness/datagram.js';
 import { eventually } from '../../test/harness/eventually.js';
 import { type Scratch, scratch } from '../../test/harness/scratch.js';
-import { humanLine } from './log.js';
+import { humanLine, LogSink } from './log.js';
 
 const MAIN = join(import.meta.dirname, 'main.js');
 
@@ -178,6 +178,25 @@ describe('keelsond', () => {
     daemon.kill('SIGTERM');
     assert.equal(await daemon.ended, 0);
     assert.match(daemon.output, /first is stopped/);
+  });
+
+  it('goes on when its log cannot be written, and says later how much is missing', async () => {
+    await using directory = await scratch('keelsond');
+    const file = join(directory.path, 'log');
+    const unwritable = openSync('/dev/full', 'w');
+    const sink = new LogSink(unwritable, (json) => json);
+    for (let count = 0; count < 3; count++) sink.write('{"msg":"lost"}\n');
+    // The same descriptor number, now with room.
+    closeSync(unwritable);
+    const fd = openSync(file, 'a');
+    assert.equal(fd, unwritable);
+    sink.write('{"msg":"kept"}\n');
+    closeSync(fd);
+    const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
+    assert.deepEqual(
+      lines.map((line) => JSON.parse(line).msg),
+      ['3 log records could not be written', 'kept'],
+    );
   });
 
   it('has a log for people, too', () => {

@@ -1,4 +1,5 @@
 /** The daemon's log: JSON lines on stderr, or text when a person watches. */
+import { writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { type Logger, pino, stdTimeFunctions } from 'pino';
 
@@ -21,10 +22,40 @@ export function humanLine(json: string): string {
   return `${time} ${String(record.level).toUpperCase().padEnd(5)} ${[record.msg, ...facts].join('  ')}${stack}\n`;
 }
 
-/** Written synchronously, so that the last words of a dying daemon are not lost. */
+/**
+ * Writes to a descriptor at once, so that the last words of a dying daemon are
+ * not lost. A daemon must not end because its log cannot be written (a full
+ * disk, a reader that has gone): such records are counted, and the count is the
+ * first thing written when it works again.
+ */
+export class LogSink {
+  readonly #fd: number;
+  readonly #format: (json: string) => string;
+  #lost = 0;
+
+  constructor(fd: number, format: (json: string) => string) {
+    this.#fd = fd;
+    this.#format = format;
+  }
+
+  write(json: string): void {
+    try {
+      if (this.#lost > 0) this.#tellLoss();
+      writeSync(this.#fd, this.#format(json));
+    } catch {
+      this.#lost += 1;
+    }
+  }
+
+  #tellLoss(): void {
+    const msg = `${this.#lost} log records could not be written`;
+    writeSync(this.#fd, this.#format(`${JSON.stringify({ level: 'warn', time: new Date().toISOString(), msg })}\n`));
+    this.#lost = 0;
+  }
+}
+
 export function openLog(level: string): Logger {
-  const sink = pino.destination({ dest: STDERR, sync: true });
-  const stream = isatty(STDERR) ? { write: (json: string) => sink.write(humanLine(json)) } : sink;
+  const sink = new LogSink(STDERR, isatty(STDERR) ? humanLine : (json) => json);
   const formatters = { level: (label: string) => ({ level: label }) };
-  return pino({ level, base: null, timestamp: stdTimeFunctions.isoTime, formatters }, stream);
+  return pino({ level, base: null, timestamp: stdTimeFunctions.isoTime, formatters }, sink);
 }
