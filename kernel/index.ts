@@ -117,6 +117,8 @@ class RunningKernel implements Kernel {
     this.#vacate = occupy(this.#config);
     for (const name of this.#preparation.strangers())
       this.#log.warn(`disabled_plugins names "${name}", which is unknown`);
+    for (const { situation, message, cause } of this.#preparation.failures())
+      this.#log.error({ situation, err: cause }, message);
     try {
       for (const step of steps) await this.#startNext(step, stopping);
     } catch (error) {
@@ -133,9 +135,8 @@ class RunningKernel implements Kernel {
     entry.verdict = verdict;
     const { outcome, reason, problem: trouble } = verdict;
     const facts = { plugin: step.id, outcome, millis: Math.round(entry.startMillis), reason };
-    if (outcome === 'error')
-      this.#log.error({ ...facts, situation: trouble?.situation, err: trouble?.cause }, 'plugin failed');
-    else this.#log.info(facts, `plugin ${outcome}`);
+    if (outcome !== 'error') this.#log.info(facts, `plugin ${outcome}`);
+    else this.#log.error({ ...facts, situation: trouble?.situation, err: trouble?.cause }, 'plugin failed');
     if (outcome === 'ok' || !this.#preparation.isRequired(entry)) return;
     throw new KernelError('FAILED_PRECONDITION', 'starting', [unmet(entry)]);
   }

@@ -342,13 +342,18 @@ describe('clumsy and malicious plugins', () => {
       await using directory = await scratch('kernel');
       const path = join(directory.path, text === '' ? 'absent.mjs' : 'plugin.mjs');
       if (text !== '') writeFileSync(path, text);
-      const setting = { plugins: [simple('fine'), simple('top')], entries: { p: { path } } };
+      const { log, records } = recorder();
+      const setting = { plugins: [simple('fine'), simple('top')], entries: { p: { path } }, options: { log } };
       {
         await using kernel = await starter(directory, setting).start();
         assert.match(status(kernel, 'p').reason ?? '', expected);
         assert.deepEqual([status(kernel, 'p').outcome, status(kernel, 'p').source], ['error', `path ${path}`]);
         assert.equal(status(kernel, 'fine').outcome, 'ok');
       }
+      assert.ok(
+        records.some((record) => record.situation === situation),
+        'it is in the log',
+      );
       assert.deepEqual(
         (await starter(directory, setting).inspect()).problems.map((problem) => problem.situation),
         [situation],

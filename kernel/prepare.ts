@@ -88,9 +88,11 @@ export class Preparation {
     return [...new Set(types)];
   }
 
-  /** Why plugins failed before they were started; no reason not to start the others. */
+  /** Why plugins could not be imported; no reason not to start the others. */
   failures(): readonly Problem[] {
-    return [...this.entries.values()].flatMap(({ verdict }) => verdict?.problem ?? []);
+    return [...this.entries.values()].flatMap(({ definition, verdict }) =>
+      definition ? [] : (verdict?.problem ?? []),
+    );
   }
 
   isRequired(entry: Entry): boolean {
