@@ -122,9 +122,12 @@ class Describer {
 
   #descend(parent: number, name: string, path: string): void {
     const fd = openat(parent, cString(name), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    const names = readDirectory(fd).map((entry) => entry.name);
-    for (const child of names.sort()) this.visit(fd, child, path === '' ? child : `${path}/${child}`);
-    close(fd);
+    try {
+      const names = readDirectory(fd).map((entry) => entry.name);
+      for (const child of names.sort()) this.visit(fd, child, path === '' ? child : `${path}/${child}`);
+    } finally {
+      close(fd);
+    }
   }
 
   #xattrs(parent: number, name: string): string[] {

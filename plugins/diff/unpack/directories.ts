@@ -78,6 +78,11 @@ export class Directories {
     this.#times.set(path, mtime);
   }
 
+  /** To be called when a directory was made that has no time to keep. */
+  dropTime(path: string): void {
+    this.#times.delete(path);
+  }
+
   /** To be called when the directory's own attributes have changed. */
   refresh(path: string): void {
     const known = this.#open.get(path);

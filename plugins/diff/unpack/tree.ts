@@ -230,6 +230,7 @@ export class Tree {
     const path = join(parent.path, name);
     const isCutOff = this.#makeWay(parent, name, path);
     mkdirat(parent.fd, cString(name), IMPLIED_MODE);
+    this.directories.dropTime(path);
     const made = this.directories.child(parent, name);
     if (!made) throw internal(`the directory ${show(path)} vanished`);
     if (!parent.isPlain) setDirectoryAttributes(made.fd, OURSELVES, IMPLIED_MODE);
