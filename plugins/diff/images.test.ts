@@ -85,7 +85,7 @@ for (const name of ['busybox', 'node', 'debian'] satisfies ImageName[]) {
         const expected = join(dir.path, 'gnu');
         mkdirSync(expected, { mode: 0o755 });
         const flags = [
-          '-xpzf',
+          '-xpf',
           blobOf(layout, digest),
           '-C',
           expected,
