@@ -12,7 +12,7 @@ const config = z
       .int()
       .min(0)
       .default(0)
-      .describe('Threads that unpack layers; 0 for as many as the machine has cores.'),
+      .describe('Threads that unpack layers; 0 for one more than the machine has cores.'),
     max_layer_bytes: z
       .number()
       .int()
