@@ -4,7 +4,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { build } from 'esbuild';
 import { PROGRAMS } from './dist/lib/program.js';
 
@@ -21,12 +21,20 @@ function revision() {
   }
 }
 
+/** Parts that few runs need: each is a file of its own, read only when it is imported. */
+const APART = {
+  'keelsond-daemon': 'cli/keelsond/daemon',
+  'keelsond-config': 'cli/keelsond/config-actions',
+  'config-places': 'config/places',
+  'config-yaml': 'config/yaml',
+};
+
 const commandLines = readdirSync(join(top, 'cli'))
   .filter((name) => existsSync(join(top, 'cli', name, 'main.ts')))
   .map((name) => [name, `cli/${name}/main`]);
 const beside = Object.entries(PROGRAMS).filter(([, source]) => existsSync(join(top, `${source}.ts`)));
 const entryPoints = Object.fromEntries(
-  [...commandLines, ...beside].map(([name, source]) => [name, join(top, `${source}.ts`)]),
+  [...commandLines, ...beside, ...Object.entries(APART)].map(([name, source]) => [name, join(top, `${source}.ts`)]),
 );
 
 /** cosmiconfig's own loaders, which config/load.ts replaces, and what grpc-js needs for services we do not offer. */
@@ -39,6 +47,18 @@ const englishOnly = {
     onResolve({ filter: /locales\/index\.js$/ }, ({ resolveDir, importer }) =>
       importer.includes('/zod/') ? { path: join(resolveDir, '../locales/en.js') } : undefined,
     );
+  },
+};
+
+const readApart = {
+  name: 'read-apart',
+  setup({ onResolve }) {
+    onResolve({ filter: /^\./ }, ({ kind, path, resolveDir }) => {
+      if (kind !== 'dynamic-import') return undefined;
+      const source = relative(top, join(resolveDir, path)).replace(/\.js$/, '');
+      const name = Object.keys(APART).find((key) => APART[key] === source);
+      return name && { path: `./${name}.js`, external: true };
+    });
   },
 };
 
@@ -61,14 +81,14 @@ await build({
   platform: 'node',
   target: 'node26',
   format: 'esm',
-  // One file each: finding, reading and linking many small ones costs more than a part that is never evaluated.
+  // No splitting: finding, reading and linking many small files costs more than a part that is never evaluated.
   minifySyntax: true,
   legalComments: 'none',
   logLevel: 'warning',
   tsconfig: join(top, 'tsconfig.json'),
   // A native addon finds its files beside itself.
   external: ['koffi', ...NEVER_LOADED],
-  plugins: [englishOnly, zodByName],
+  plugins: [englishOnly, zodByName, readApart],
   // CommonJS packages inside an ES module still call require for what Node brings along.
   banner: {
     js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",

@@ -41,15 +41,8 @@ function readJson(file: string, text: string): unknown {
   }
 }
 
-async function readYaml(file: string, text: string): Promise<unknown> {
-  const { parseDocument } = await import('yaml');
-  const document = parseDocument(text, { prettyErrors: true });
-  const [error] = document.errors;
-  if (error === undefined) return document.toJS();
-  const [start] = error.linePos ?? [];
-  const [sentence] = error.message.split(/ at line \d+/);
-  throw broken(`${file}:${start?.line ?? 1}:${start?.col ?? 1}`, `invalid YAML: ${sentence}`, error);
-}
+const readYaml = async (file: string, text: string): Promise<unknown> =>
+  (await import('./yaml.js')).readYaml(file, text);
 
 export class Document implements Positioned {
   readonly name: string;
