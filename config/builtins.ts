@@ -1,9 +1,11 @@
+import type { Manifest } from '../kernel/discover.js';
+
 /**
  * The plugins of the tree: configuration key -> lazy import. Listed here they
  * are merely findable; whether one runs is the configuration's business.
  * Adding a plugin: one line, in alphabetical order.
  */
-export const builtins: Readonly<Record<string, () => Promise<unknown>>> = {
+export const builtins = {
   content: () => import('../plugins/content/index.js'),
   diff: () => import('../plugins/diff/index.js'),
   'diff-service': () => import('../plugins/diff/service.js'),
@@ -21,4 +23,4 @@ export const builtins: Readonly<Record<string, () => Promise<unknown>>> = {
   tasks: () => import('../plugins/tasks/index.js'),
   'tasks-service': () => import('../plugins/tasks/service.js'),
   version: () => import('../plugins/version/index.js'),
-};
+} satisfies Manifest;

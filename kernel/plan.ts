@@ -140,8 +140,8 @@ const wordCycle = (links: readonly { readonly step: Step; readonly edge: Edge }[
 };
 
 type Of<M> = M extends Tokens ? M[keyof M] : never;
-/** A `many` that nobody provides is an empty map, and the report is the kernel's own: neither is a hole. */
-type Missing<S extends readonly Plugin[]> = Exclude<
+/** The tokens that a set lacks. A `many` without a provider is an empty map, and the report is the kernel's own. */
+export type Missing<S extends readonly Plugin[]> = Exclude<
   // biome-ignore lint/suspicious/noExplicitAny: only the arity is being matched
   Extract<Of<S[number]['requires']>, Token<any, 'one'>>,
   Of<S[number]['provides']> | typeof PluginReport
