@@ -108,6 +108,11 @@ export class ControlGroup {
   remove(): void {
     for (const directory of new Set(this.#directories.values())) removeTree(directory);
   }
+
+  /** Removes the group if it is empty and has none below it. */
+  removeAlone(): void {
+    for (const directory of new Set(this.#directories.values())) removeEmpty(directory);
+  }
 }
 
 function processesBelow(directory: string): number[] {
@@ -117,9 +122,13 @@ function processesBelow(directory: string): number[] {
 
 function removeTree(directory: string): void {
   for (const below of listGroups(directory)) removeTree(below);
+  removeEmpty(directory);
+}
+
+function removeEmpty(directory: string): void {
   try {
     rmdirSync(directory);
   } catch (error) {
-    if (!isErrno(error, 'ENOENT', 'EBUSY')) throw error;
+    if (!isErrno(error, 'ENOENT', 'EBUSY', 'ENOTEMPTY')) throw error;
   }
 }

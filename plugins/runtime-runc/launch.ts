@@ -1,11 +1,11 @@
 /** Starting a supervisor's program. */
-import { closeSync, constants, existsSync, openSync, readSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, openSync, readSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { internal, unavailable } from '../../kernel/errors.js';
+import { unavailable } from '../../kernel/errors.js';
 import { makePipe } from '../../lib/linux/fifo.js';
 import { watchReadable } from '../../lib/linux/poll.js';
 import { spawn } from '../../lib/linux/process.js';
+import { programPath } from '../../lib/program.js';
 import type { Keeper } from './keeper.js';
 import { formatKept } from './kept.js';
 import { type SupervisorSettings, toArguments } from './settings.js';
@@ -24,14 +24,6 @@ const NODE_FLAGS = [
   '--optimize-for-size',
   '--disable-warning=ExperimentalWarning',
 ] as const;
-
-/** Beside this file when the program is bundled, in its folder when not. */
-function programPath(): string {
-  const places = ['supervisor.js', 'supervisor/main.js'].map((name) => fileURLToPath(new URL(name, import.meta.url)));
-  const found = places.find((path) => existsSync(path));
-  if (found === undefined) throw internal(`the supervisor's program is at none of ${places.join(', ')}`);
-  return found;
-}
 
 const environment = (): Record<string, string> => {
   const entries = Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined);
@@ -80,7 +72,7 @@ export async function launchSupervisor(
     if (keptFile) writeFileSync(join(directory, keptFile), formatKept(kept), { mode: 0o600 });
     const pid = spawn({
       path: process.execPath,
-      args: [...NODE_FLAGS, programPath(), ...toArguments({ ...settings, kept: keptFile })],
+      args: [...NODE_FLAGS, programPath('runtime-runc-supervisor'), ...toArguments({ ...settings, kept: keptFile })],
       env: environment(),
       cwd: directory,
       files: [nothing, log, log, ready.write, ...files],

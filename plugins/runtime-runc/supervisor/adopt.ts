@@ -13,7 +13,8 @@ import type { Kept } from '../kept.js';
 import { readExecRecords, readRecord, removeRecord } from '../records.js';
 import { discardContainer } from './discard.js';
 import { log, logError } from './log.js';
-import { type MakeContext, readPid, reopenStreams } from './make.js';
+import { type MakeContext, pidFileOf, readPid, reopenStreams } from './make.js';
+import { stopMakers } from './makers.js';
 import { type Process, UNKNOWN_EXIT } from './process.js';
 import type { Streams } from './streams.js';
 import type { Supervisor } from './supervisor.js';
@@ -64,6 +65,7 @@ async function adoptTask(supervisor: Supervisor, record: ProcessRecord, kept: Ke
   const { task, runtime, making } = supervisor.setUp(record);
   if (record.pid === 0) {
     log('warn', 'create was interrupted: removing what it made', { id: record.id });
+    await stopMakers(pidFileOf(task.bundle, record.execId));
     await discardContainer({ id: record.id, bundle: task.bundle, runtime });
     removeRecord(task.bundle, record);
     return;
@@ -86,7 +88,7 @@ async function adoptProcess(process: Process, kept: KeptDescriptors, making: Mak
     else process.settle();
     return;
   }
-  if (record.pid === 0 && !findMade(record, making.bundle)) return;
+  if (record.pid === 0 && !(await findMade(record, making.bundle))) return;
   const handle = findProcess(record, kept);
   if (handle === undefined) {
     process.ended(UNKNOWN_EXIT);
@@ -96,9 +98,11 @@ async function adoptProcess(process: Process, kept: KeptDescriptors, making: Mak
 }
 
 /** An exec whose start was interrupted: it was made when the runtime had written its number. */
-function findMade(record: ProcessRecord, bundle: string): boolean {
+async function findMade(record: ProcessRecord, bundle: string): Promise<boolean> {
+  const pidFile = pidFileOf(bundle, record.execId);
+  await stopMakers(pidFile);
   try {
-    record.pid = readPid(join(bundle, `${record.execId}.pid`));
+    record.pid = readPid(pidFile);
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return false;
     throw error;

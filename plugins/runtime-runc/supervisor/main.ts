@@ -7,11 +7,12 @@
  */
 import { closeSync, rmSync, writeSync } from 'node:fs';
 import { failedPrecondition } from '../../../kernel/errors.js';
+import { ControlGroup } from '../../../lib/cgroups/group.js';
 import { lockFile } from '../../../lib/linux/lock.js';
 import { becomeSubreaper } from '../../../lib/linux/process.js';
 import { createTtrpcServer, type TtrpcServer } from '../../../lib/ttrpc/server.js';
 import { NOTHING_KEPT, takeKept } from '../kept.js';
-import { fromArguments } from '../settings.js';
+import { fromArguments, type SupervisorSettings } from '../settings.js';
 import { adoptAll } from './adopt.js';
 import { controlService } from './control.js';
 import { log, logError } from './log.js';
@@ -43,6 +44,20 @@ function listen(server: TtrpcServer): Promise<void> {
   });
 }
 
+/**
+ * Clients put containers into control groups `/NAMESPACE/ID`, of which the OCI
+ * runtime removes only the last part. With the last task of the namespace the
+ * first goes too.
+ */
+function removeNamespaceGroup({ namespace, group }: SupervisorSettings): void {
+  if (group !== namespace) return;
+  try {
+    ControlGroup.everywhere(`/${namespace}`).removeAlone();
+  } catch (error) {
+    logError('removing the control group of the namespace', error, { namespace });
+  }
+}
+
 async function serve(): Promise<void> {
   const settings = fromArguments(process.argv.slice(2));
   if (lockFile('lock') === undefined) throw failedPrecondition('another supervisor serves this directory');
@@ -53,6 +68,7 @@ async function serve(): Promise<void> {
 
   const end = (): void => {
     log('info', 'nothing left to supervise');
+    removeNamespaceGroup(settings);
     rmSync(SOCKET, { force: true });
     process.exit(0);
   };

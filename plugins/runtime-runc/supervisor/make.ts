@@ -45,6 +45,10 @@ export async function reopenStreams(process: Process, context: MakeContext, mast
   return streams;
 }
 
+/** Where the runtime writes the number of the process it makes. An exec's name may be "init". */
+export const pidFileOf = (bundle: string, execId: string): string =>
+  join(bundle, execId === '' ? 'init.pid' : `exec-${execId}.pid`);
+
 /** INTERNAL when the runtime wrote no number there. */
 export function readPid(file: string): number {
   const text = readFileSync(file, 'utf8');
@@ -62,7 +66,7 @@ export async function makeProcess(
   make: (making: Making) => Promise<void>,
 ): Promise<void> {
   const { record } = process;
-  const pidFile = join(context.bundle, record.execId === '' ? 'init.pid' : `${record.execId}.pid`);
+  const pidFile = pidFileOf(context.bundle, record.execId);
   const streams = await openStreams(record.stdio ?? NO_STREAMS, record.id, context);
   // By way of /proc, always short enough for a socket's address, however long the directory's path is.
   const socket = `/proc/${pid}/cwd/console-${consoles++}`;
