@@ -121,10 +121,12 @@ function suite(snapshotter: Snapshotter): void {
   });
 
   test('what does not exist is said so', async () => {
-    assert.match(await refused('info', 'nothing'), /not found/);
+    await snapshots('prepare', 'something');
+    assert.match(await refused('info', 'nothing'), /nothing.*not found/);
     assert.match(await refused('rm', 'nothing'), /nothing.*not found/);
     assert.match(await refused('prepare', 'child', 'nothing'), /nothing.*not found/);
     assert.match(await refused('commit', 'name', 'nothing'), /nothing.*not found/);
+    await snapshots('rm', 'something');
     assert.deepEqual(await list(), []);
   });
 

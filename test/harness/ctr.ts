@@ -52,10 +52,14 @@ export class Ctr {
     return new Background(this.#program, [...this.#flags, ...args]);
   }
 
-  /** Runs it in the background under a pseudo-terminal of its own, by script(1); its exit code is passed on. */
+  /**
+   * Runs it in the background under a pseudo-terminal of its own, by script(1),
+   * 31 rows by 97 columns; its exit code is passed on.
+   */
   startInTerminal(...args: readonly string[]): Background {
     const command = [this.#program, ...this.#flags, ...args].map(quote).join(' ');
-    return new Background('script', ['--quiet', '--return', '--command', command, '/dev/null'], {
+    const script = `stty rows 31 cols 97 && exec ${command}`;
+    return new Background('script', ['--quiet', '--return', '--command', script, '/dev/null'], {
       env: { SHELL: '/bin/sh', TERM: 'xterm' },
     });
   }
