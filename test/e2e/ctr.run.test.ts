@@ -5,7 +5,7 @@ import { before, describe, test } from 'node:test';
 import { type Ctr, eventually, type Outcome, succeed } from '../harness/index.js';
 import { SNAPSHOTTERS, type Snapshotter, startWorld } from './world.js';
 
-const { daemon, image, pulled } = await startWorld(['busybox', 'node', 'debian']);
+const { daemon, image, own, pulled } = await startWorld(['busybox', 'node', 'debian']);
 
 for (const snapshotter of SNAPSHOTTERS) {
   describe(`ctr run on ${snapshotter}`, () => suite(snapshotter));
@@ -14,7 +14,7 @@ for (const snapshotter of SNAPSHOTTERS) {
 function suite(snapshotter: Snapshotter): void {
   let ctr: Ctr;
   before(async () => {
-    ctr = await pulled(`e2e-run-${snapshotter}`, snapshotter, 'busybox', 'node', 'debian');
+    ctr = await pulled(own(`run-${snapshotter}`), snapshotter, 'busybox', 'node', 'debian');
   });
 
   const flags = ['run', '--rm', '--snapshotter', snapshotter];
@@ -81,7 +81,7 @@ function suite(snapshotter: Snapshotter): void {
 
   test('the process is alone in its namespaces and sees the standard mounts', async () => {
     const { stdout } = await shell(
-      'echo $$; hostname >/dev/null; ls /sys /proc/self >/dev/null && ls /dev; cat /proc/1/comm',
+      'echo $$; hostname >/dev/null; ls /sys /proc/self >/dev/null && ls /dev; read name </proc/1/comm; echo $name',
     );
     const lines = stdout.trim().split('\n');
     assert.equal(lines[0], '1');
@@ -118,9 +118,10 @@ function suite(snapshotter: Snapshotter): void {
 
   test('-t gives a terminal of the right size, which follows the outer one', async () => {
     const script =
-      'tty; stty size; read line; echo "<$line>"; until [ "$(stty size)" = "40 120" ]; do sleep 0.05; done; exit 5';
+      'until_size() { until [ "$(stty size)" = "$1" ]; do sleep 0.05; done; }; ' +
+      'tty; until_size "31 97"; echo right; read line; echo "<$line>"; until_size "40 120"; exit 5';
     const running = ctr.startInTerminal(...flags, '-t', image.debian, 'terminal', 'bash', '-c', script);
-    await running.stdout.until(/\/dev\/pts\/0\s+31 97\r/);
+    await running.stdout.until(/\/dev\/pts\/0\s+right\r/);
     running.write('hello\n');
     await running.stdout.until(/<hello>/);
     await succeed('stty', ['-F', await terminalOf(running.pid), 'rows', '40', 'cols', '120']);

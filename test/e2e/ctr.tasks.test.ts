@@ -1,28 +1,40 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type Ctr, eventually } from '../harness/index.js';
 import { SNAPSHOTTERS, type Snapshotter, startWorld } from './world.js';
 
-const { daemon, image, pulled } = await startWorld(['busybox']);
+const { daemon, image, own, pulled } = await startWorld(['busybox']);
 
 for (const snapshotter of SNAPSHOTTERS) {
   describe(`ctr tasks on ${snapshotter}`, () => suite(snapshotter));
 }
 
-/** Prints a number every 50 ms; ends with 9 on SIGTERM. */
-const COUNTER = 'trap "exit 9" TERM; i=0; while :; do i=$((i+1)); echo "count $i"; sleep 0.05; done';
+/** Prints a number every 50 ms. */
+const COUNTER = 'i=0; while :; do i=$((i+1)); echo "count $i"; sleep 0.05; done';
 
 function suite(snapshotter: Snapshotter): void {
-  const namespace = `e2e-tasks-${snapshotter}`;
+  const namespace = own(`tasks-${snapshotter}`);
   let ctr: Ctr;
   before(async () => {
     ctr = await pulled(namespace, snapshotter, 'busybox');
   });
 
-  const start = (id: string, script = COUNTER, ...options: readonly string[]): Promise<string> =>
-    ctr.ok('run', '-d', '--snapshotter', snapshotter, ...options, image.busybox, id, 'sh', '-c', script);
+  const ready = join(daemon.directory, `ready-${snapshotter}`);
+
+  /**
+   * Starts a task in the background; resolves when it has set its traps. It
+   * ends with 9 on SIGTERM and with 10 on SIGHUP.
+   */
+  async function start(id: string, script = COUNTER, ...options: readonly string[]): Promise<void> {
+    await mkdir(ready, { recursive: true });
+    const mount = ['--mount', `type=bind,src=${ready},dst=/ready,options=rbind:rw`];
+    const whole = `trap "exit 9" TERM; trap "exit 10" HUP; : >/ready/${id}; ${script}`;
+    await ctr.ok('run', '-d', '--snapshotter', snapshotter, ...mount, ...options, image.busybox, id, 'sh', '-c', whole);
+    await eventually(`task "${id}" is at work`, () => existsSync(join(ready, id)) || undefined);
+  }
 
   async function status(id: string): Promise<string | undefined> {
     return (await ctr.rows('tasks', 'ls')).find(([found]) => found === id)?.[2];
@@ -92,7 +104,7 @@ function suite(snapshotter: Snapshotter): void {
     await start('exec-t', 'sleep 1000');
     const running = ctr.startInTerminal('tasks', 'exec', '-t', '--exec-id', 'one', 'exec-t', 'sh', '-c', 'tty; exit 6');
     const { stdout, code } = await running.end();
-    assert.match(stdout, /\/dev\/pts\/0\r\n/);
+    assert.match(stdout, /\/dev\/pts\/0\r/);
     assert.equal(code, 6);
     await remove('exec-t');
   });
@@ -141,7 +153,7 @@ function suite(snapshotter: Snapshotter): void {
   });
 
   test('kill of a process that is gone, of all processes, and with a signal by name', async () => {
-    await start('killed', 'trap "exit 10" HUP; sleep 1000 & echo ready; while :; do sleep 0.05; done');
+    await start('killed');
     await ctr.ok('tasks', 'kill', '--signal', 'HUP', 'killed');
     await becomes('killed', 'STOPPED');
     assert.match((await ctr.run(['tasks', 'rm', 'killed'])).stderr, /exit code 10/);
@@ -161,24 +173,14 @@ function suite(snapshotter: Snapshotter): void {
   });
 
   test('a container is started a second time', async () => {
-    await ctr.ok(
-      'containers',
-      'create',
-      '--snapshotter',
-      snapshotter,
-      image.busybox,
-      'again',
-      'sh',
-      '-c',
-      'echo x >>/log; cat /log; exit 2',
-    );
+    await ctr.ok('containers', 'create', '--snapshotter', snapshotter, image.busybox, 'again');
     assert.deepEqual(await outcome('again'), ['x\n', 2]);
     assert.deepEqual(await outcome('again'), ['x\nx\n', 2]);
     await ctr.ok('containers', 'rm', 'again');
   });
 
   async function outcome(id: string): Promise<[string, number | undefined]> {
-    const { stdout, code } = await ctr.run(['tasks', 'start', id]);
+    const { stdout, code } = await ctr.run(['tasks', 'start', id], { input: 'echo x >>/log; cat /log; exit 2\n' });
     await ctr.run(['tasks', 'rm', id]);
     return [stdout, code];
   }

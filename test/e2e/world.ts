@@ -12,6 +12,8 @@ export interface World {
   readonly host: string;
   /** References of the images, by name. */
   readonly image: Readonly<Record<ImageName, string>>;
+  /** A namespace that no other run on this machine uses: containers' cgroups are named after it. */
+  own(name: string): string;
   /** Debian's `ctr` in that namespace, with the named images pulled. */
   pulled(namespace: string, snapshotter: Snapshotter, ...images: readonly ImageName[]): Promise<Ctr>;
 }
@@ -28,6 +30,7 @@ export async function startWorld(images: readonly ImageName[], options: DaemonOp
     daemon,
     host: registry.host,
     image,
+    own: (name) => `e2e-${name}-${process.pid}`,
     async pulled(namespace, snapshotter, ...names) {
       const ctr = daemon.ctr(namespace);
       for (const name of names)

@@ -1,10 +1,8 @@
-import { execFile } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { Client, credentials, Metadata } from '@grpc/grpc-js';
-import { Background, type Outcome } from './command.js';
+import { Background, type Outcome, run, succeed } from './command.js';
 import { Ctr } from './ctr.js';
 import { eventually } from './eventually.js';
 import { belongings, processesOf, type TestRun } from './leaks.js';
@@ -73,6 +71,7 @@ export class Daemon implements AsyncDisposable {
   readonly #options: DaemonOptions;
   readonly #release: () => Promise<void>;
   readonly #logs: string[] = [];
+  readonly #namespaces = new Set<string>();
   #process: Background | undefined;
 
   private constructor(options: DaemonOptions, directory: string, release: () => Promise<void>) {
@@ -135,6 +134,7 @@ export class Daemon implements AsyncDisposable {
 
   /** Debian's unmodified `ctr` on this daemon. */
   ctr(namespace: string): Ctr {
+    this.#namespaces.add(namespace);
     return new Ctr({ address: this.address, namespace });
   }
 
@@ -153,26 +153,40 @@ export class Daemon implements AsyncDisposable {
     const problems: string[] = [];
     await this.stop().catch((error: Error) => problems.push(error.message));
     const left = [...problems, ...(await leftBehind({ directory: this.directory, id: '' }))];
+    for (const namespace of this.#namespaces)
+      await removeCgroups(namespace).catch((error: Error) => left.push(error.message));
     await this.#release();
     if (left.length > 0) throw new Error(`${this.kind} left behind: ${left.join(', ')}\n${this.logs().slice(-4000)}`);
   }
 }
 
+/**
+ * Removes a namespace's cgroups, on every hierarchy of v1 and on v2: runc makes
+ * them above its containers' and stock containerd leaves them.
+ */
+async function removeCgroups(namespace: string): Promise<void> {
+  const find = 'find /sys/fs/cgroup -maxdepth 4 -depth -type d "(" -path "*/$1" -o -path "*/$1/*" ")"';
+  await eventually(`cgroups of namespace "${namespace}" are empty`, async () => {
+    await run('sh', ['-c', `${find} -exec rmdir {} +`, 'sh', namespace]);
+    return (await succeed('sh', ['-c', find, 'sh', namespace])) === '' ? true : undefined;
+  });
+}
+
 /** What is still there after a grace time; it is removed, so that one leak does not become many. */
-async function leftBehind(run: TestRun): Promise<string[]> {
+async function leftBehind(testRun: TestRun): Promise<string[]> {
   try {
-    await eventually('nothing left', async () => ((await belongings(run)).length === 0 ? true : undefined), 5_000);
+    await eventually('nothing left', async () => ((await belongings(testRun)).length === 0 ? true : undefined), 5_000);
     return [];
   } catch {
-    const left = await belongings(run);
-    for (const { pid } of await processesOf(run)) process.kill(pid, 'SIGKILL');
-    await eventually('processes killed', async () => ((await processesOf(run)).length === 0 ? true : undefined));
-    await unmountBelow(run.directory);
+    const left = await belongings(testRun);
+    for (const { pid } of await processesOf(testRun)) process.kill(pid, 'SIGKILL');
+    await eventually('processes killed', async () => ((await processesOf(testRun)).length === 0 ? true : undefined));
+    await unmountBelow(testRun.directory);
     return left;
   }
 }
 
 async function unmountBelow(directory: string): Promise<void> {
   const script = 'cut -d" " -f2 /proc/mounts | grep -F "$1/" | sort -r | xargs --no-run-if-empty umount --lazy';
-  await promisify(execFile)('sh', ['-c', script, 'sh', directory]);
+  await succeed('sh', ['-c', script, 'sh', directory]);
 }
