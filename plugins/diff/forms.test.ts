@@ -4,19 +4,12 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { scratch } from '../../test/harness/scratch.js';
-import type { TreeEntry } from '../../test/harness/tree.js';
+import { brief, type TreeEntry } from '../../test/harness/tree.js';
 import { FORMS, type Form, TestDiffer, unpackStack } from '../../test/harness/unpack.js';
 import { archive, device, dir, file, hardlink, opaque, symlink, whiteout } from '../../test/hostile/tar.js';
 
 const differ = new TestDiffer();
 after(() => differ[Symbol.asyncDispose]());
-
-/** Type and name, and for files what they hold. */
-const brief = ({ path, type, content, size }: TreeEntry): string => {
-  if (type === 'directory') return `${path}/`;
-  if (type === 'symlink') return `${path} -> ${content}`;
-  return type === 'file' ? `${path} ${size}` : `${path} ${type} ${content}`;
-};
 
 const base = archive(
   dir('etc/', { mode: 0o751, uid: 5, gid: 6, mtime: 1000 }, [['SCHILY.xattr.user.kept', 'yes']]),

@@ -179,3 +179,10 @@ export function treeDifferences(
     .slice(0, limit)
     .map((path) => `"${path}": actual ${show(left.get(path))}, expected ${show(right.get(path))}`);
 }
+
+/** An entry in a line: `etc/`, `var/run -> /run`, a file with its size, a device with its number. */
+export function brief({ path, type, content, size }: TreeEntry): string {
+  if (type === 'directory') return `${path}/`;
+  if (type === 'symlink') return `${path} -> ${content}`;
+  return type === 'file' ? `${path} ${size}` : `${path} ${type} ${content}`;
+}

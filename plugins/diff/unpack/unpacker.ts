@@ -23,7 +23,7 @@ import {
   writeAll,
 } from '../../../lib/linux/file.js';
 import { SystemError } from '../../../lib/linux/libc.js';
-import { lstatat, S_IFBLK, S_IFCHR, S_IFIFO } from '../../../lib/linux/stat.js';
+import { lstatat, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT } from '../../../lib/linux/stat.js';
 import type { TarEntry } from '../../../lib/tar/entry.js';
 import type { TarVisitor } from '../../../lib/tar/walker.js';
 import {
@@ -300,6 +300,7 @@ export class Unpacker implements TarVisitor {
     const path = join(parent.path, name);
     const directory = parent.state === 'present' ? this.#tree.existing(parent.path) : undefined;
     const stat = directory && lstatat(directory.fd, cString(name), [ENOENT]);
+    if (stat && (stat.mode & S_IFMT) === S_IFDIR) throw invalidArgument(`it links to ${show(link)}, a directory`);
     if (stat && !(this.#tree.isOverlay && isWhiteout(stat))) return path;
     const lower = stat || parent.state === 'covered' ? undefined : this.#tree.lower(path);
     if (lower) {
