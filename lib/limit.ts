@@ -1,21 +1,43 @@
 /** Lets at most so many pieces of work run at once; the others wait in order. */
 export class Limit {
   #free: number;
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting = new Set<() => void>();
 
   constructor(atOnce: number) {
     this.#free = atOnce;
   }
 
-  async run<T>(work: () => Promise<T>): Promise<T> {
+  /** Throws the signal's reason when it aborts before the work has begun; once begun, the work itself minds the signal. */
+  async run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     if (this.#free > 0) this.#free -= 1;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else await this.#turn(signal);
     try {
+      signal?.throwIfAborted();
       return await work();
     } finally {
-      const next = this.#waiting.shift();
+      const [next] = this.#waiting;
       if (next) next();
       else this.#free += 1;
     }
+  }
+
+  #turn(signal: AbortSignal | undefined): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const leave = (): void => {
+      this.#waiting.delete(begin);
+      signal?.removeEventListener('abort', giveUp);
+    };
+    const begin = (): void => {
+      leave();
+      resolve();
+    };
+    const giveUp = (): void => {
+      leave();
+      reject(signal?.reason);
+    };
+    this.#waiting.add(begin);
+    signal?.addEventListener('abort', giveUp, { once: true });
+    if (signal?.aborted) giveUp();
+    return promise;
   }
 }

@@ -98,6 +98,8 @@ const closedEarly = (url: URL) =>
 export interface ReadChunks extends ReadBody {
   /** Bytes the body must have: one more and the connection is cut with FAILED_PRECONDITION. */
   readonly expected: number;
+  /** Told the bytes received so far, packet by packet. */
+  received(bytes: number): void;
   /** A buffer for the next chunk, of at least one byte; called when one is to be filled. */
   allocate(remaining: number): Uint8Array;
   /** Takes a full chunk (the last may be shorter); the next one is filled meanwhile, but not handed over before this settles. */
@@ -154,6 +156,7 @@ class ChunkReader {
       this.#response.destroy();
       return;
     }
+    this.#options.received(this.#received);
     this.#fill(packet);
   }
 

@@ -39,6 +39,8 @@ export interface SessionOptions {
 export interface BlobTarget {
   /** Bytes that are there already. */
   readonly offset: number;
+  /** Told how much of the blob has arrived, packet by packet. */
+  received?(bytes: number): void;
   allocate(remaining: number): Uint8Array;
   take(chunk: Uint8Array): Promise<void>;
 }
@@ -212,6 +214,7 @@ export class RegistrySession {
         url: answer.url,
         timeout: this.#limits.idleTimeout,
         expected: descriptor.size - offset + skip,
+        received: (bytes) => target.received?.(Math.max(start, answer.status === 206 ? start + bytes : bytes)),
         allocate: (remaining) => target.allocate(remaining),
         take: async (chunk) => {
           const wanted = chunk.subarray(Math.min(skip, chunk.length));
