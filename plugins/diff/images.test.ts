@@ -6,8 +6,9 @@ import { after, before, describe, test } from 'node:test';
 import { z } from 'zod';
 import { succeed } from '../../test/harness/command.js';
 import { type ImageName, imageLayout } from '../../test/harness/images.js';
+import { differencesFrom, umociTree } from '../../test/harness/reference.js';
 import { type Scratch, scratch } from '../../test/harness/scratch.js';
-import { describeTree, type TreeEntry, treeDifferences } from '../../test/harness/tree.js';
+import { describeTree, type TreeEntry } from '../../test/harness/tree.js';
 import { bind, FORMS, TestDiffer, unpackStack } from '../../test/harness/unpack.js';
 
 const descriptor = z.object({ digest: z.string(), mediaType: z.string() });
@@ -19,22 +20,6 @@ const differ = new TestDiffer();
 after(() => differ[Symbol.asyncDispose]());
 
 const blobOf = (layout: string, digest: string): string => join(layout, 'blobs', digest.replace(':', '/'));
-
-const started = BigInt(Date.now()) * 1_000_000n;
-
-/**
- * Differences between our tree and another tool's, but for three that are right: containerd takes times before
- * 1970 as the epoch, and so do we; directories that no layer describes have the time of their making, in GNU tar
- * others too; and an overlay counts names of a file that an upper layer has deleted.
- */
-function differences(actual: readonly TreeEntry[], expected: readonly TreeEntry[], isOverlay = false): string[] {
-  const untimed = new Set(expected.filter(({ mtime }) => mtime >= started).map(({ path }) => path));
-  const comparable = (entry: TreeEntry): TreeEntry => ({
-    ...entry,
-    mtime: untimed.has(entry.path) || entry.mtime < 0n ? 0n : entry.mtime,
-  });
-  return treeDifferences(actual.map(comparable), expected.map(comparable), isOverlay ? ['nlink'] : []);
-}
 
 function readImage(layout: string): { layers: { digest: string; mediaType: string; diffId: string; bytes: Buffer }[] } {
   const json = (digest: string): unknown => JSON.parse(readFileSync(blobOf(layout, digest), 'utf8'));
@@ -59,8 +44,7 @@ for (const name of ['busybox', 'node', 'debian'] satisfies ImageName[]) {
     before(async () => {
       dir = await scratch('images');
       layout = await imageLayout(name);
-      await succeed('umoci', ['unpack', '--image', `${layout}:latest`, join(dir.path, 'bundle')], { timeout: 120_000 });
-      reference = describeTree(join(dir.path, 'bundle/rootfs'), { withoutRoot: true });
+      reference = await umociTree(layout, join(dir.path, 'bundle'));
     });
     after(() => dir[Symbol.asyncDispose]());
 
@@ -70,7 +54,7 @@ for (const name of ['busybox', 'node', 'debian'] satisfies ImageName[]) {
         mkdirSync(place);
         const layers = readImage(layout).layers.map(({ bytes, mediaType }) => ({ bytes, mediaType }));
         const tree = await unpackStack(differ, layers, form, place);
-        assert.deepEqual(differences(tree, reference, form !== 'plain'), []);
+        assert.deepEqual(differencesFrom(reference, tree, form !== 'plain'), []);
         assert.ok(tree.length > 1);
       });
     }
@@ -95,7 +79,7 @@ for (const name of ['busybox', 'node', 'debian'] satisfies ImageName[]) {
         ];
         await succeed('tar', flags, { timeout: 120_000 });
         const [actual, reference] = [place, expected].map((root) => describeTree(root, { withoutRoot: true }));
-        assert.deepEqual(differences(actual ?? [], reference ?? []), []);
+        assert.deepEqual(differencesFrom(reference ?? [], actual ?? []), []);
       }
     });
   });
