@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin
-. test/packages.sh
+. test/prepare.sh
 
 need_packages 'The test command' \
   nodejs:node npm:npm ca-certificates:/etc/ssl/certs/ca-certificates.crt \
@@ -19,6 +19,6 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 need_node_modules
-npm run --silent build
+need_build
 npm run --silent lint
 exec node_modules/.bin/node dist/test/run.js "$@"

@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client, credentials, Metadata } from '@grpc/grpc-js';
@@ -153,22 +153,31 @@ export class Daemon implements AsyncDisposable {
     const problems: string[] = [];
     await this.stop().catch((error: Error) => problems.push(error.message));
     const left = [...problems, ...(await leftBehind({ directory: this.directory, id: '' }))];
-    for (const namespace of this.#namespaces)
-      await removeCgroups(namespace).catch((error: Error) => left.push(error.message));
+    for (const namespace of this.#namespaces) left.push(...(await this.#cgroupsOf(namespace)));
     await this.#release();
     if (left.length > 0) throw new Error(`${this.kind} left behind: ${left.join(', ')}\n${this.logs().slice(-4000)}`);
   }
+
+  /** What is left of a namespace's cgroups; stock containerd leaves them, and runc's state, by habit. */
+  async #cgroupsOf(namespace: string): Promise<string[]> {
+    if (this.kind === 'containerd') await rm(join('/run/containerd/runc', namespace), { recursive: true, force: true });
+    const found = this.kind === 'keelsond' ? await cgroupsOf(namespace) : [];
+    await removeCgroups(namespace);
+    return found;
+  }
 }
 
-/**
- * Removes a namespace's cgroups, on every hierarchy of v1 and on v2: runc makes
- * them above its containers' and stock containerd leaves them.
- */
-async function removeCgroups(namespace: string): Promise<void> {
+/** Directories of a namespace on every hierarchy of v1, and on v2, deepest first. */
+async function cgroupsOf(namespace: string): Promise<string[]> {
   const find = 'find /sys/fs/cgroup -maxdepth 4 -depth -type d "(" -path "*/$1" -o -path "*/$1/*" ")"';
+  return (await succeed('sh', ['-c', find, 'sh', namespace])).split('\n').filter((path) => path !== '');
+}
+
+async function removeCgroups(namespace: string): Promise<void> {
   await eventually(`cgroups of namespace "${namespace}" are empty`, async () => {
-    await run('sh', ['-c', `${find} -exec rmdir {} +`, 'sh', namespace]);
-    return (await succeed('sh', ['-c', find, 'sh', namespace])) === '' ? true : undefined;
+    const paths = await cgroupsOf(namespace);
+    await run('rmdir', paths);
+    return (await cgroupsOf(namespace)).length === 0 ? true : undefined;
   });
 }
 

@@ -1,4 +1,4 @@
-# Sourced by test/run.sh and examples/quickstart/run.sh: Debian packages on demand.
+# Sourced by test/run.sh and examples/quickstart/run.sh: what they need, on demand.
 
 # need_packages WHAT_FOR PACKAGE:PROBE...
 # Installs every PACKAGE whose PROBE (a command, or an absolute path that may be
@@ -56,4 +56,12 @@ need_node_modules() {
   installed=node_modules/.package-lock.json
   [ -e $installed ] && [ -z "$(find package-lock.json -newer $installed)" ] && return 0
   npm ci
+}
+
+# Builds the programs, unless that was done since any source last changed.
+need_build() {
+  built=dist/programs/keelsond.js
+  [ -e $built ] && [ -z "$(find api cli client config kernel lib plugins package-lock.json build.mjs \
+    -path api/gen -prune -o -type f -newer $built -print | head -n1)" ] && return 0
+  npm run --silent build
 }
