@@ -1,8 +1,6 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
-import { Metrics as MetricsV1 } from '../../../api/gen/cgroups/v1.js';
-import { Metrics as MetricsV2 } from '../../../api/gen/cgroups/v2.js';
 import {
   TaskCheckpointed,
   TaskDelete,
@@ -18,13 +16,11 @@ import type { Exit, ProcessRecord, Stdio } from '../../../api/gen/runtime/superv
 import { Status } from '../../../api/gen/types/task.js';
 import { alreadyExists, failedPrecondition, hasCode, invalidArgument, notFound } from '../../../kernel/errors.js';
 import { ControlGroup } from '../../../lib/cgroups/group.js';
-import { readMetricsV1 } from '../../../lib/cgroups/metrics-v1.js';
-import { readMetricsV2 } from '../../../lib/cgroups/metrics-v2.js';
 import { watchOom } from '../../../lib/cgroups/oom.js';
 import { checkIdentifier } from '../../../lib/identifier.js';
 import { KeyedLock } from '../../../lib/keyed-lock.js';
 import type { Watch } from '../../../lib/linux/poll.js';
-import { type AnyMessage, packAny } from '../../../lib/rpc/any.js';
+import type { AnyMessage } from '../../../lib/rpc/any.js';
 import type { EventLog } from './events.js';
 import type { CheckpointFlags, OciRuntime } from './oci-runtime.js';
 import { Process, type Size } from './process.js';
@@ -288,12 +284,12 @@ export class Task {
   }
 
   /** NOT_FOUND without a control group. */
-  stats(): AnyMessage {
+  async stats(): Promise<AnyMessage> {
     const group = this.#group;
     if (group === undefined || this.init.stopped) throw notFound(`task "${this.id}" has no control group`);
-    return group.version === 1
-      ? packAny(MetricsV1, MetricsV1.fromPartial(readMetricsV1(group)))
-      : packAny(MetricsV2, MetricsV2.fromPartial(readMetricsV2(group)));
+    // Loaded when somebody asks: generated code of a hundred kilobytes.
+    const { readStats } = await import('./stats.js');
+    return readStats(group);
   }
 
   async wait(execId: string): Promise<Exit> {
