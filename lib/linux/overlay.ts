@@ -82,6 +82,15 @@ export function overlayDirectories(options: readonly string[]): OverlayDirectori
   return isAbsolute && !options.some((option) => RELOCATING.test(option)) ? { upper, lowers } : undefined;
 }
 
+/** The options of an overlay that shows the same and cannot be written to: its upper directory is one more layer. */
+export function readOnlyOverlay(options: readonly string[]): readonly string[] {
+  const upper = options.find((option) => option.startsWith('upperdir='));
+  const rest = options.filter((option) => !/^(?:upperdir|workdir|lowerdir)=|^(?:rw|ro)$/.test(option));
+  const lowers = options.filter(isLower).map((option) => option.slice(LOWERDIR.length));
+  const uppers = upper === undefined ? [] : [overlayLowers([unescaped(upper.slice('upperdir='.length))])];
+  return [...rest, LOWERDIR + [...uppers, ...lowers].join(':'), 'ro'];
+}
+
 const ATTRIBUTES: readonly (readonly [flag: number, attribute: number])[] = [
   [MS_RDONLY, 0x1],
   [MS_NOSUID, 0x2],

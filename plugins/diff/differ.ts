@@ -1,7 +1,7 @@
 /** The differ `walking`: unpacks layers in worker threads, and makes layers out of the difference of two trees. */
 import type { ApplyLayer, CompareTrees, Differ, LayerSink } from '../../kernel/contracts/diff.js';
 import type { Descriptor, Scope } from '../../kernel/contracts/scope.js';
-import { unimplemented } from '../../kernel/errors.js';
+import type { LayerComparer } from './compare/compare.js';
 import { compressionOf } from './media-types.js';
 import type { WorkerPool } from './pool.js';
 import { detachedTarget, directTarget, holdMounts } from './target.js';
@@ -10,6 +10,7 @@ import type { Target } from './unpack/target.js';
 
 export interface WalkingOptions {
   readonly pool: WorkerPool;
+  readonly comparer: LayerComparer;
   readonly limits: LayerLimits;
   /** For mounts that cannot be avoided. */
   readonly mountDirectory: string;
@@ -39,8 +40,8 @@ export class WalkingDiffer implements Differ {
     });
   }
 
-  async compare(_scope: Scope, _trees: CompareTrees): Promise<Descriptor> {
-    throw unimplemented('making a layer of the difference of two trees is not done yet');
+  compare(scope: Scope, trees: CompareTrees): Promise<Descriptor> {
+    return this.#options.comparer.compare(scope, trees);
   }
 
   async #target({ mounts, detached }: ApplyLayer): Promise<OpenTarget> {

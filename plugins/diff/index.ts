@@ -1,6 +1,8 @@
 import { z } from 'zod';
+import { Content } from '../../kernel/contracts/content.js';
 import { Differs } from '../../kernel/contracts/diff.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { LayerComparer } from './compare/compare.js';
 import { WalkingDiffer } from './differ.js';
 import { WorkerPool } from './pool.js';
 import { freshMountDirectory } from './target.js';
@@ -34,14 +36,16 @@ export const plugin = definePlugin({
   api: 1,
   wire: { type: 'io.containerd.differ.v1', id: 'walking' },
   config,
-  requires: {},
+  requires: { content: Content },
   provides: { differ: Differs },
-  async start({ config, log, stateDir, onStop }) {
+  async start({ config, deps, log, stateDir, onStop }) {
     const pool = new WorkerPool(log, config.workers === 0 ? undefined : config.workers);
     onStop(() => pool.close());
+    const mountDirectory = await freshMountDirectory(stateDir());
     const differ = new WalkingDiffer({
       pool,
-      mountDirectory: await freshMountDirectory(stateDir()),
+      comparer: new LayerComparer(deps.content, mountDirectory),
+      mountDirectory,
       limits: { bytes: config.max_layer_bytes, ratio: config.max_layer_ratio, inodes: config.max_layer_inodes },
     });
     return { differ };

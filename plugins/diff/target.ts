@@ -17,6 +17,12 @@ function soleMount(mounts: readonly Mount[]): Mount | undefined {
 const isBind = ({ type, options }: Mount): boolean =>
   type === 'bind' || options.includes('bind') || options.includes('rbind');
 
+/** The directory behind a single bind mount, writable or not. */
+export function bindSource(mounts: readonly Mount[]): string | undefined {
+  const [mount] = mounts;
+  return mount && mounts.length === 1 && mount.target === '' && isBind(mount) ? mount.source : undefined;
+}
+
 /** Where a layer for these mounts is unpacked directly; undefined when they have to be mounted. */
 export function directTarget(mounts: readonly Mount[]): Target | undefined {
   const mount = soleMount(mounts);

@@ -10,9 +10,11 @@ import type { Mount } from '../../kernel/contracts/snapshots.js';
 import { withMounts } from '../../lib/linux/mount.js';
 import { overlayLowers } from '../../lib/linux/overlay.js';
 import { OCI_LAYER } from '../../lib/oci/media-types.js';
+import { LayerComparer } from '../../plugins/diff/compare/compare.js';
 import { WalkingDiffer } from '../../plugins/diff/differ.js';
 import { WorkerPool } from '../../plugins/diff/pool.js';
 import type { LayerLimits } from '../../plugins/diff/unpack/layer.js';
+import { MemoryContent } from './content.js';
 import { type DescribeOptions, describeTree, type TreeEntry } from './tree.js';
 
 const GENEROUS: LayerLimits = { bytes: 2 ** 40, ratio: 1000, inodes: 10_000_000 };
@@ -20,12 +22,19 @@ const GENEROUS: LayerLimits = { bytes: 2 ** 40, ratio: 1000, inodes: 10_000_000 
 export const bind = (source: string): Mount => ({ type: 'bind', source, target: '', options: ['rw', 'rbind'] });
 
 export class TestDiffer implements AsyncDisposable {
+  /** Where compared layers go. */
+  readonly content = new MemoryContent();
   readonly pool: WorkerPool;
   readonly differ: WalkingDiffer;
 
   constructor(limits: Partial<LayerLimits> = {}, mountDirectory = '/tmp', workers?: number) {
     this.pool = new WorkerPool(pino({ level: 'silent' }), workers);
-    this.differ = new WalkingDiffer({ pool: this.pool, limits: { ...GENEROUS, ...limits }, mountDirectory });
+    this.differ = new WalkingDiffer({
+      pool: this.pool,
+      comparer: new LayerComparer(this.content, mountDirectory),
+      limits: { ...GENEROUS, ...limits },
+      mountDirectory,
+    });
   }
 
   /** Unpacks the bytes of a layer, a plain tar archive unless `rest` says otherwise. */
