@@ -44,7 +44,10 @@ test('what is written is read again, byte by byte', () => {
     uid: fc.nat(2 ** 32 - 2),
     gid: fc.nat(2 ** 32 - 2),
     size: fc.constant(0),
-    mtime: fc.record({ seconds: fc.integer({ min: 0, max: 9_223_372_035 }), nanos: fc.nat(999_999_999) }),
+    mtime: fc.record(
+      { seconds: fc.integer({ min: 0, max: 9_223_372_035 }), nanos: fc.nat(999_999_999) },
+      { noNullPrototype: true },
+    ),
     deviceMajor: fc.nat(4095),
     deviceMinor: fc.nat(1_048_575),
     xattrs: fc
