@@ -51,11 +51,14 @@ install_without_starting() (
   apt-get install -y -qq --no-install-recommends "$@"
 )
 
+# What it takes to install and run the pinned Node, as arguments of need_packages.
+NODE_NEEDS='nodejs:node npm:npm ca-certificates:/etc/ssl/certs/ca-certificates.crt libatomic1:/usr/lib/*/libatomic.so.1'
+
 # Installs what package-lock.json lists, unless that was done since it last changed.
 need_node_modules() {
   installed=node_modules/.package-lock.json
   [ -e $installed ] && [ -z "$(find package-lock.json -newer $installed)" ] && return 0
-  npm ci
+  npm ci --loglevel=error # the system's Node is old, and npm says so for every package
 }
 
 # Builds the programs, unless that was done since any source last changed.

@@ -6,8 +6,7 @@ cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/sbin:/sbin
 . test/prepare.sh
 
-need_packages 'The test command' \
-  nodejs:node npm:npm ca-certificates:/etc/ssl/certs/ca-certificates.crt \
+need_packages 'The test command' $NODE_NEEDS \
   runc:runc containerd:ctr docker-registry:docker-registry skopeo:skopeo umoci:umoci \
   busybox-static:busybox 'libisal2:/usr/lib/*/libisal.so.2' isal:igzip \
   attr:setfattr acl:setfacl libcap2-bin:setcap e2fsprogs:mkfs.ext4 btrfs-progs:mkfs.btrfs \

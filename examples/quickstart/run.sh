@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 PATH=$PATH:/usr/sbin:/sbin
 . test/prepare.sh
 
-need_packages 'The quickstart' nodejs:node npm:npm ca-certificates:/etc/ssl/certs/ca-certificates.crt runc:runc
+need_packages 'The quickstart' $NODE_NEEDS runc:runc
 [ $# -gt 0 ] || need_packages 'The quickstart' docker-registry:docker-registry skopeo:skopeo busybox-static:busybox
 if [ "$(id -u)" -ne 0 ]; then
   echo 'A container runtime mounts filesystems: run this as root, for example: sudo sh examples/quickstart/run.sh' >&2
