@@ -3,10 +3,11 @@ import { SnapshotsDefinition } from '../../api/gen/services/snapshots.js';
 import { GrpcServices } from '../../kernel/contracts/grpc.js';
 import { Snapshots } from '../../kernel/contracts/snapshots.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { inChunks } from '../../lib/rpc/chunks.js';
 import { implement } from '../../lib/rpc/definition.js';
 import { toInt64 } from '../../lib/rpc/int64.js';
 import { toMountMessage } from '../../lib/rpc/mount.js';
-import { inChunks, toInfoMessage } from './messages.js';
+import { toInfoMessage } from './messages.js';
 
 /** containerd.services.snapshots.v1.Snapshots over the contract `Snapshots`. */
 export const plugin = definePlugin({

@@ -1,0 +1,295 @@
+/**
+ * A database with group commit and without waiting for the disk on the event
+ * loop. All mutations asked for in one turn become one transaction. SQLite
+ * appends it to its write-ahead log (`synchronous = NORMAL`), and the log is
+ * flushed here, on another thread, before any caller is told: together exactly
+ * what `synchronous = FULL` does, which is to flush the log after each commit.
+ * While one flush runs, further transactions gather for the next.
+ */
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { dataLoss, failedPrecondition, resourceExhausted } from '../../kernel/errors.js';
+import { fileError } from '../errno.js';
+import { failpoint } from '../failpoint.js';
+import { Connection, type Param, type Schema } from './connection.js';
+import { isFull, sqliteError } from './errors.js';
+import type { Row } from './row.js';
+
+export type { Param, Schema } from './connection.js';
+
+export interface Reader {
+  get(sql: string, ...params: readonly Param[]): Row | undefined;
+  all(sql: string, ...params: readonly Param[]): readonly Row[];
+}
+
+export interface Writer extends Reader {
+  /** The number of rows changed. */
+  run(sql: string, ...params: readonly Param[]): number;
+}
+
+export interface MutateOptions {
+  /** Resolve when it survives a power cut (the default), or already when it survives the process. */
+  readonly durable?: boolean;
+  /** It gives space back: it may use the reserve on a full disk. */
+  readonly frees?: boolean;
+}
+
+/** Disk space set aside, so that things can be removed when there is none. */
+export interface SpaceReserve {
+  /** Gives it up; false when it was gone already. */
+  release(): boolean;
+  /** Whether it is there; sets it aside again when that is possible now. */
+  ready(): boolean;
+}
+
+interface Job {
+  readonly work: (writer: Writer) => unknown;
+  readonly durable: boolean;
+  readonly frees: boolean;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface Waiting {
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Mutations after which the log is copied into the database when nothing happens for a second. */
+const IDLE_CHECKPOINT = 100;
+const IDLE_MILLIS = 1000;
+
+/** Mutations after which it is copied in any case. */
+const FORCED_CHECKPOINT = 4000;
+
+export class Database implements Reader {
+  readonly #connection: Connection;
+  readonly #writer: Writer;
+  readonly #log: FileHandle;
+  readonly #reserve: SpaceReserve | undefined;
+  #queue: Job[] = [];
+  #unflushed: Waiting[] = [];
+  #flushing: Promise<void> | undefined;
+  #sinceCheckpoint = 0;
+  #idle: NodeJS.Timeout | undefined;
+  #failure: unknown;
+  #closed = false;
+
+  private constructor(connection: Connection, log: FileHandle, reserve: SpaceReserve | undefined) {
+    this.#connection = connection;
+    this.#log = log;
+    this.#reserve = reserve;
+    this.#writer = {
+      get: (sql, ...params) => connection.get(sql, params),
+      all: (sql, ...params) => connection.all(sql, params),
+      run: (sql, ...params) => connection.run(sql, params),
+    };
+  }
+
+  /** As {@link Connection.open}. */
+  static async open(file: string, schema: Schema, reserve?: SpaceReserve): Promise<Database> {
+    const connection = Connection.open(file, schema);
+    try {
+      const log = await open(`${file}-wal`, 'r');
+      // The log's name must be on disk before what is in it can be promised.
+      const directory = await open(dirname(file), constants.O_RDONLY | constants.O_DIRECTORY);
+      await directory.sync().finally(() => directory.close());
+      return new Database(connection, log, reserve);
+    } catch (error) {
+      connection.close();
+      throw fileError(error, `open "${file}"`);
+    }
+  }
+
+  /** The connection, for what needs it whole (backup). */
+  get connection(): Connection {
+    return this.#connection;
+  }
+
+  get(sql: string, ...params: readonly Param[]): Row | undefined {
+    return this.#reading(() => this.#connection.get(sql, params));
+  }
+
+  all(sql: string, ...params: readonly Param[]): readonly Row[] {
+    return this.#reading(() => this.#connection.all(sql, params));
+  }
+
+  /**
+   * Runs `work`, which must be synchronous and repeatable, in the transaction of this turn.
+   * When it throws, it alone is undone and rejected. RESOURCE_EXHAUSTED on a full disk;
+   * DATA_LOSS once the disk has failed, from then on always.
+   */
+  mutate<T>(work: (writer: Writer) => T, { durable = true, frees = false }: MutateOptions = {}): Promise<T> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    return new Promise<T>((resolve, reject) => {
+      let result: { readonly value: T } | undefined;
+      const job: Job = {
+        work: (writer) => {
+          result = { value: work(writer) };
+        },
+        durable,
+        frees,
+        resolve: () => {
+          if (result) resolve(result.value);
+        },
+        reject,
+      };
+      if (this.#queue.push(job) === 1) setImmediate(() => this.#commitQueue());
+    });
+  }
+
+  /** Resolves when everything committed until now survives a power cut. */
+  flushed(): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    return new Promise((resolve, reject) => {
+      this.#unflushed.push({ resolve, reject });
+      this.#flushing ??= this.#flush();
+    });
+  }
+
+  /** Commits what was asked for, refuses everything after. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#commitQueue();
+    await this.#flushing;
+    clearTimeout(this.#idle);
+    this.#failure ??= failedPrecondition(`"${this.#connection.file}" is closed`);
+    this.#connection.close();
+    await this.#log.close();
+  }
+
+  #reading<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      throw sqliteError(error, `read "${this.#connection.file}"`);
+    }
+  }
+
+  #commitQueue(): void {
+    const jobs = this.#queue;
+    this.#queue = [];
+    const ready = jobs.filter((job) => this.#admits(job));
+    if (ready.length === 0) return;
+    try {
+      this.#transact(ready);
+    } catch (error) {
+      // One of them may have spoilt it for the others.
+      if (ready.length > 1) for (const job of ready) this.#commitAlone(job);
+      else for (const job of ready) this.#commitFreeing(job, error);
+    }
+    this.#planCheckpoint(ready.length);
+  }
+
+  /** While the reserve is used up, only what frees space may write. */
+  #admits({ frees, reject }: Job): boolean {
+    if (frees || !this.#reserve || this.#reserve.ready()) return true;
+    reject(resourceExhausted('the disk is full', { remedy: 'free disk space (removing images works on a full disk)' }));
+    return false;
+  }
+
+  #commitAlone(job: Job): void {
+    try {
+      this.#transact([job]);
+    } catch (error) {
+      this.#commitFreeing(job, error);
+    }
+  }
+
+  #commitFreeing(job: Job, error: unknown): void {
+    if (!isFull(error) || !job.frees || !this.#reserve?.release()) {
+      job.reject(this.#commitError(error));
+      return;
+    }
+    try {
+      this.#transact([job]);
+      this.checkpoint();
+    } catch (second) {
+      job.reject(this.#commitError(second));
+    }
+  }
+
+  #commitError(error: unknown): unknown {
+    return sqliteError(error, `write "${this.#connection.file}"`);
+  }
+
+  /** One transaction of those jobs; throws with nothing changed when the transaction as a whole failed. */
+  #transact(jobs: readonly Job[]): void {
+    this.#connection.exec('BEGIN IMMEDIATE');
+    let settlements: readonly (() => void)[];
+    try {
+      settlements = jobs.map((job) => this.#attempt(job));
+      failpoint('db.commit');
+      this.#connection.exec('COMMIT');
+    } catch (error) {
+      if (this.#connection.inTransaction) this.#connection.exec('ROLLBACK');
+      throw error;
+    }
+    for (const settle of settlements) settle();
+  }
+
+  /** Runs a job; returns how to settle it after the commit. Throws when the transaction is lost. */
+  #attempt(job: Job): () => void {
+    this.#connection.exec('SAVEPOINT job');
+    try {
+      job.work(this.#writer);
+    } catch (error) {
+      if (isFull(error) || !this.#connection.inTransaction) throw error;
+      this.#connection.exec('ROLLBACK TO job; RELEASE job');
+      return () => job.reject(this.#commitError(error));
+    }
+    this.#connection.exec('RELEASE job');
+    return () => {
+      if (!job.durable) job.resolve(undefined);
+      else this.flushed().then(job.resolve, job.reject);
+    };
+  }
+
+  async #flush(): Promise<void> {
+    while (this.#unflushed.length > 0) {
+      const waiting = this.#unflushed;
+      this.#unflushed = [];
+      try {
+        await this.#log.datasync();
+        for (const { resolve } of waiting) resolve();
+      } catch (error) {
+        this.#fail(error);
+        for (const { reject } of waiting) reject(this.#failure);
+      }
+    }
+    this.#flushing = undefined;
+  }
+
+  /** What a failed flush left on disk is unknown, and flushing again would hide it. */
+  #fail(cause: unknown): void {
+    this.#failure ??= dataLoss(`flush "${this.#connection.file}": the disk failed, nothing more is written`, {
+      remedy: 'see the kernel log, then restart the daemon',
+      cause,
+    });
+  }
+
+  #planCheckpoint(jobs: number): void {
+    this.#sinceCheckpoint += jobs;
+    clearTimeout(this.#idle);
+    if (this.#sinceCheckpoint >= FORCED_CHECKPOINT) this.checkpoint();
+    if (this.#sinceCheckpoint < IDLE_CHECKPOINT) return;
+    this.#idle = setTimeout(() => this.checkpoint(), IDLE_MILLIS);
+    this.#idle.unref();
+  }
+
+  /**
+   * Copies the log into the database file, so that the log starts over. SQLite flushes what it
+   * must here, on the event loop: that is why it is left to quiet moments.
+   */
+  checkpoint(): void {
+    this.#sinceCheckpoint = 0;
+    try {
+      this.#connection.get('PRAGMA wal_checkpoint(PASSIVE)', []);
+    } catch (error) {
+      // Without space for it the log just grows on.
+      if (!isFull(error)) this.#fail(error);
+    }
+  }
+}

@@ -1,0 +1,148 @@
+import type { Logger } from 'pino';
+import type { CollectionStats, GarbageCollector } from '../../../kernel/contracts/leases.js';
+import type { CollectionTrigger } from '../core.js';
+import type { CollectionResult } from './collector.js';
+
+/** When collections run; the names and meanings are those of containerd's scheduler. Times in milliseconds. */
+export interface Pacing {
+  /** Share of real time that collections may take; at most 0.5. */
+  readonly pauseThreshold: number;
+  /** Removals after which one is due at once; 0: none is enough by itself. */
+  readonly deletionThreshold: number;
+  /** Mutations after which one is due; 0: they do not count. */
+  readonly mutationThreshold: number;
+  readonly scheduleDelay: number;
+  readonly startupDelay: number;
+}
+
+/** A collection counts as taking at least this long. */
+const SHORTEST = 5;
+const MAX_PAUSE_THRESHOLD = 0.5;
+
+/** What setTimeout can wait, in milliseconds. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** Added to the pause after a collection that failed. */
+const AFTER_FAILURE = 1000;
+
+export interface CollectionRunner {
+  run(): Promise<CollectionResult>;
+}
+
+/** Decides when collections run, one at a time: when asked, after removals and many mutations, and when things expire. */
+export class Scheduler implements GarbageCollector, CollectionTrigger {
+  readonly #runner: CollectionRunner;
+  readonly #pacing: Pacing;
+  readonly #log: Logger;
+  #timer: NodeJS.Timeout | undefined;
+  /** Monotonic milliseconds at which the timer fires. */
+  #due = Number.POSITIVE_INFINITY;
+  #expiryTimer: NodeJS.Timeout | undefined;
+  #expiryDue = Number.POSITIVE_INFINITY;
+  #waiting: PromiseWithResolvers<CollectionStats> | undefined;
+  #running: Promise<void> | undefined;
+  #earliest = 0;
+  #mutations = 0;
+  #removals = 0;
+  #busy = 0;
+  #collections = 0;
+  #stopped = false;
+
+  constructor(runner: CollectionRunner, pacing: Pacing, log: Logger) {
+    this.#runner = runner;
+    this.#pacing = pacing;
+    this.#log = log;
+    this.#schedule(pacing.startupDelay);
+  }
+
+  mutated(): void {
+    this.#mutations += 1;
+    const { mutationThreshold, scheduleDelay } = this.#pacing;
+    if (mutationThreshold > 0 && this.#mutations >= mutationThreshold) this.#schedulePaced(scheduleDelay);
+  }
+
+  removed(): void {
+    this.#removals += 1;
+    const { deletionThreshold, scheduleDelay } = this.#pacing;
+    if (deletionThreshold > 0 && this.#removals >= deletionThreshold) this.#schedule(scheduleDelay);
+    else this.#schedulePaced(scheduleDelay);
+  }
+
+  expiresIn(milliseconds: number): void {
+    const due = performance.now() + milliseconds;
+    if (this.#stopped || due >= this.#expiryDue) return;
+    this.#expiryDue = due;
+    clearTimeout(this.#expiryTimer);
+    const wait = Math.min(Math.max(milliseconds, 0), LONGEST_TIMER);
+    this.#expiryTimer = setTimeout(() => {
+      this.#expiryDue = Number.POSITIVE_INFINITY;
+      this.#schedulePaced(0);
+    }, wait);
+    this.#expiryTimer.unref();
+  }
+
+  collect(): Promise<CollectionStats> {
+    this.#waiting ??= Promise.withResolvers();
+    this.#schedule(this.#pacing.scheduleDelay);
+    return this.#waiting.promise;
+  }
+
+  /** Waits for the collection under way and begins no other. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#expiryTimer);
+    await this.#running;
+  }
+
+  /** Not before the pause after the last one is over. */
+  #schedulePaced(delay: number): void {
+    this.#schedule(Math.max(delay, this.#earliest - performance.now()));
+  }
+
+  #schedule(delay: number): void {
+    const due = performance.now() + delay;
+    if (this.#stopped || due >= this.#due) return;
+    this.#due = due;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#fire(), delay);
+    this.#timer.unref();
+  }
+
+  #fire(): void {
+    this.#due = Number.POSITIVE_INFINITY;
+    // What is asked for now must start after now: it follows the one that runs.
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+      if (this.#waiting) this.#schedule(0);
+      else if (this.#removals > 0) this.#schedulePaced(0);
+    });
+  }
+
+  async #run(): Promise<void> {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    this.#mutations = 0;
+    this.#removals = 0;
+    try {
+      const result = await this.#runner.run();
+      this.#pause(result.busy, 0);
+      this.expiresIn(result.nextExpiry);
+      this.#log.debug({ ...result }, 'collected garbage');
+      waiting?.resolve(result);
+    } catch (error) {
+      this.#pause(0, AFTER_FAILURE);
+      this.#log.error({ err: error }, 'garbage collection failed');
+      waiting?.reject(error);
+    }
+  }
+
+  #pause(busy: number, extra: number): void {
+    this.#busy += busy;
+    this.#collections += 1;
+    const threshold = Math.min(this.#pacing.pauseThreshold, MAX_PAUSE_THRESHOLD);
+    const average = Math.max(this.#busy / this.#collections, SHORTEST);
+    const pause = threshold > 0 ? average / threshold - average : 1000;
+    this.#earliest = performance.now() + pause + extra;
+  }
+}
