@@ -6,14 +6,20 @@ import type { Manifest } from '../kernel/discover.js';
  * Adding a plugin: one line, in alphabetical order.
  */
 export const builtins = {
+  'containers-service': () => import('../plugins/containers/service.js'),
   content: () => import('../plugins/content/index.js'),
+  'content-service': () => import('../plugins/content/service.js'),
   diff: () => import('../plugins/diff/index.js'),
   'diff-service': () => import('../plugins/diff/service.js'),
   differs: () => import('../plugins/differs/index.js'),
   events: () => import('../plugins/events/index.js'),
   'events-service': () => import('../plugins/events/service.js'),
   health: () => import('../plugins/health/index.js'),
+  'images-service': () => import('../plugins/images/service.js'),
   introspection: () => import('../plugins/introspection/index.js'),
+  'leases-service': () => import('../plugins/leases/service.js'),
+  metadata: () => import('../plugins/metadata/index.js'),
+  'namespaces-service': () => import('../plugins/namespaces/service.js'),
   'runtime-runc': () => import('../plugins/runtime-runc/index.js'),
   'server-grpc': () => import('../plugins/server-grpc/index.js'),
   'snapshot-btrfs': () => import('../plugins/snapshot-btrfs/index.js'),

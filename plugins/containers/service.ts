@@ -7,7 +7,15 @@ import { definePlugin } from '../../kernel/plugin.js';
 import { implement } from '../../lib/rpc/definition.js';
 import { toTimestamp } from '../../lib/rpc/timestamp.js';
 
-const toMessage = ({ labels, runtime, spec, createdAt, updatedAt, extensions, ...rest }: Container): ContainerMessage => ({
+const toMessage = ({
+  labels,
+  runtime,
+  spec,
+  createdAt,
+  updatedAt,
+  extensions,
+  ...rest
+}: Container): ContainerMessage => ({
   ...rest,
   labels: { ...labels },
   runtime: { name: runtime.name, options: runtime.options },

@@ -1,4 +1,4 @@
-import type { ReadContentRequest, ReadContentResponse } from '../../api/content.js';
+import type { ReadContentRequest, ReadContentResponse } from '../../api/gen/services/content.js';
 import type { Content } from '../../kernel/contracts/content.js';
 import type { Scope } from '../../kernel/contracts/scope.js';
 import { outOfRange } from '../../kernel/errors.js';

@@ -1,11 +1,12 @@
 import { z } from 'zod';
-import { ContentDefinition, type Info, type Status } from '../../api/content.js';
+import { ContentDefinition } from '../../api/content.js';
+import type { Info, Status } from '../../api/gen/services/content.js';
 import { Content, type ContentInfo, type IngestStatus } from '../../kernel/contracts/content.js';
 import { GrpcServices } from '../../kernel/contracts/grpc.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { inChunks } from '../../lib/rpc/chunks.js';
 import { implement } from '../../lib/rpc/definition.js';
 import { toInt64 } from '../../lib/rpc/int64.js';
-import { inChunks } from '../../lib/rpc/chunks.js';
 import { toTimestamp } from '../../lib/rpc/timestamp.js';
 import { download } from './download.js';
 import { upload } from './upload.js';
@@ -45,7 +46,8 @@ export const plugin = definePlugin({
         return { info: toInfoMessage(await content.update(call.scope(), digest, labels, updateMask)) };
       },
       async *list({ filters }, call) {
-        for await (const infos of inChunks(content.walk(call.scope(), filters))) yield { info: infos.map(toInfoMessage) };
+        for await (const infos of inChunks(content.walk(call.scope(), filters)))
+          yield { info: infos.map(toInfoMessage) };
       },
       async delete({ digest }, call) {
         await content.delete(call.scope(), digest);

@@ -2,7 +2,7 @@
  * The Write stream of containerd.services.content.v1: which request may follow
  * which, and what each answers. The lock of the ref is held until the stream ends.
  */
-import { WriteAction, type WriteContentRequest, type WriteContentResponse } from '../../api/content.js';
+import { WriteAction, type WriteContentRequest, type WriteContentResponse } from '../../api/gen/services/content.js';
 import type { Content, ContentWriter } from '../../kernel/contracts/content.js';
 import type { Scope } from '../../kernel/contracts/scope.js';
 import { invalidArgument, outOfRange } from '../../kernel/errors.js';

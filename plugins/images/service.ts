@@ -23,7 +23,10 @@ function fromMessage(message: ImageMessage | undefined): NewImage {
 }
 
 /** SOURCE_DATE_EPOCH of the client replaces the clock, so that what it builds is reproducible. */
-const at = (epoch: TimestampMessage | undefined, ...fields: readonly ('createdAt' | 'updatedAt')[]): Partial<NewImage> =>
+const at = (
+  epoch: TimestampMessage | undefined,
+  ...fields: readonly ('createdAt' | 'updatedAt')[]
+): Partial<NewImage> =>
   epoch === undefined ? {} : Object.fromEntries(fields.map((field) => [field, fromTimestamp(epoch)]));
 
 /** containerd.services.images.v1.Images over the contract `Images`. */
