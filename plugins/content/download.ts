@@ -2,28 +2,33 @@ import type { ReadContentRequest, ReadContentResponse } from '../../api/gen/serv
 import type { Content } from '../../kernel/contracts/content.js';
 import type { Scope } from '../../kernel/contracts/scope.js';
 import { outOfRange } from '../../kernel/errors.js';
-import { toInt64, toSize } from '../../lib/rpc/int64.js';
+import { toInt64, toSafeInteger } from '../../lib/rpc/int64.js';
 
-/** Bytes of one message. */
+/** Bytes in one message. */
 const CHUNK = 1024 * 1024;
 
-/** The Read stream of containerd.services.content.v1: `size` 0 is the rest; offsets of responses count from the start of the read. */
+/**
+ * The Read stream: `size` bytes from `offset`, or all from there; below 0 both
+ * count as 0. The data of a message is overwritten when the next one is asked for.
+ */
 export async function* download(
   content: Content,
   scope: Scope,
   { digest, offset, size }: ReadContentRequest,
-): AsyncIterable<ReadContentResponse> {
+): AsyncGenerator<ReadContentResponse> {
   const reader = await content.reader(scope, digest);
   try {
-    const start = toSize(offset, `offset in "${digest}"`);
-    if (start > reader.size) throw outOfRange(`offset ${start} is beyond "${digest}", which has ${reader.size} bytes`);
-    const wanted = toSize(size, `size of the read of "${digest}"`) || reader.size;
-    const end = Math.min(reader.size, start + wanted);
-    for (let at = start; at < end; ) {
-      const chunk = Buffer.allocUnsafe(Math.min(CHUNK, end - at));
-      const count = await reader.read(chunk, at);
-      yield { offset: toInt64(at - start, 'offset'), data: chunk.subarray(0, count) };
-      at += count;
+    const start = Math.max(0, toSafeInteger(offset, `offset in "${digest}"`));
+    if (start > reader.size) throw outOfRange(`content "${digest}" has ${reader.size} bytes, not ${start}`);
+    const rest = reader.size - start;
+    const wanted = size > 0n && size < BigInt(rest) ? Number(size) : rest;
+    const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK, wanted));
+    for (let done = 0; done < wanted; ) {
+      const target = buffer.subarray(0, Math.min(CHUNK, wanted - done));
+      const read = await reader.read(target, start + done);
+      if (read === 0) return;
+      yield { offset: toInt64(done, 'offset'), data: target.subarray(0, read) };
+      done += read;
     }
   } finally {
     await reader.close();

@@ -1,92 +1,126 @@
-/**
- * The Write stream of containerd.services.content.v1: which request may follow
- * which, and what each answers. The lock of the ref is held until the stream ends.
- */
 import { WriteAction, type WriteContentRequest, type WriteContentResponse } from '../../api/gen/services/content.js';
 import type { Content, ContentWriter } from '../../kernel/contracts/content.js';
 import type { Scope } from '../../kernel/contracts/scope.js';
-import { invalidArgument, outOfRange } from '../../kernel/errors.js';
+import { alreadyExists, hasCode, invalidArgument, outOfRange } from '../../kernel/errors.js';
 import { toInt64, toSize } from '../../lib/rpc/int64.js';
 import { toTimestamp } from '../../lib/rpc/timestamp.js';
 
-/** What the stream has promised so far; a later request may add to it but not change it. */
-class Promised {
-  #total = 0;
-  #expected = '';
+const UNSET = { startedAt: undefined, updatedAt: undefined, total: 0n };
 
-  get total(): number {
-    return this.#total;
-  }
-
-  get expected(): string {
-    return this.#expected;
-  }
-
-  take(request: WriteContentRequest): void {
-    const total = toSize(request.total, `total of ref "${request.ref}"`);
-    if (total > 0 && this.#total > 0 && total !== this.#total) {
-      throw invalidArgument(`total of this write was ${this.#total}, and cannot become ${total}`);
-    }
-    if (request.expected !== '' && this.#expected !== '' && request.expected !== this.#expected) {
-      throw invalidArgument(`digest of this write was "${this.#expected}", and cannot become "${request.expected}"`);
-    }
-    this.#total ||= total;
-    this.#expected ||= request.expected;
-  }
-}
-
-function answer(writer: ContentWriter, action: WriteAction): WriteContentResponse {
-  const { ref, offset, total, startedAt, updatedAt } = writer.status();
-  return {
-    action,
-    startedAt: toTimestamp(startedAt),
-    updatedAt: toTimestamp(updatedAt),
-    offset: toInt64(offset, `offset of ref "${ref}"`),
-    total: toInt64(total, `total of ref "${ref}"`),
-    digest: writer.digest(),
-  };
-}
-
-/** Offset 0 starts over; any other offset must be where the ingest stands. */
-async function write(writer: ContentWriter, request: WriteContentRequest, { total }: Promised): Promise<void> {
-  const { ref, offset } = writer.status();
-  const wanted = toSize(request.offset, `offset of ref "${ref}"`);
-  if (wanted > 0 && wanted !== offset) {
-    throw outOfRange(`ref "${ref}" stands at offset ${offset}, and cannot be written at ${wanted}`);
-  }
-  if (wanted === 0 && offset > 0) await writer.truncate(0);
-  if (request.data.length === 0) return;
-  if (total > 0 && wanted + request.data.length > total) {
-    throw outOfRange(`ref "${ref}" would grow beyond its total of ${total} bytes`);
-  }
-  await writer.write(request.data);
-}
-
-/** Answers every request once; ends after the commit. */
+/**
+ * The Write stream of containerd: the first message names the ref, which stays
+ * locked until the stream ends; every message is answered with where the
+ * ingest is now; COMMIT is the last.
+ */
 export async function* upload(
   content: Content,
   scope: Scope,
   requests: AsyncIterable<WriteContentRequest>,
-): AsyncIterable<WriteContentResponse> {
-  const promised = new Promised();
-  let writer: ContentWriter | undefined;
+): AsyncGenerator<WriteContentResponse> {
+  let session: WriteSession | undefined;
   try {
     for await (const request of requests) {
-      promised.take(request);
-      writer ??= await content.writer(scope, { ref: request.ref, total: promised.total, expected: promised.expected });
-      if (request.action === WriteAction.WRITE || request.action === WriteAction.COMMIT) {
-        await write(writer, request, promised);
-      }
-      if (request.action === WriteAction.COMMIT) {
-        const response = answer(writer, request.action);
-        const { labels } = request;
-        await writer.commit({ size: promised.total, expected: promised.expected, labels });
-        yield response;
-        return;
-      }
-      yield answer(writer, request.action);
+      session ??= await WriteSession.open(content, scope, request);
+      yield await session.answer(request);
+      if (request.action === WriteAction.COMMIT) return;
     }
   } finally {
-    await writer?.close();
+    await session?.close();
+  }
+}
+
+class WriteSession {
+  readonly #content: Content;
+  readonly #scope: Scope;
+  readonly #writer: ContentWriter;
+  readonly #ref: string;
+  #total = 0;
+  #expected = '';
+
+  private constructor(content: Content, scope: Scope, writer: ContentWriter, ref: string) {
+    this.#content = content;
+    this.#scope = scope;
+    this.#writer = writer;
+    this.#ref = ref;
+  }
+
+  static async open(
+    content: Content,
+    scope: Scope,
+    { ref, total, expected }: WriteContentRequest,
+  ): Promise<WriteSession> {
+    if (ref === '') throw invalidArgument('the first message of a write must have a ref');
+    const options = { ref, total: toSize(total, `total of "${ref}"`), expected };
+    return new WriteSession(content, scope, await content.writer(scope, options), ref);
+  }
+
+  async answer(request: WriteContentRequest): Promise<WriteContentResponse> {
+    if (request.expected !== '') await this.#expect(request.expected);
+    if (request.total > 0n) this.#total = toSize(request.total, `total of "${this.#ref}"`);
+    switch (request.action) {
+      case WriteAction.STAT:
+        return this.#status();
+      case WriteAction.WRITE:
+        await this.#write(request);
+        return this.#progress(request.action);
+      case WriteAction.COMMIT:
+        await this.#write(request);
+        return this.#commit(request);
+      default:
+        throw invalidArgument(`unknown action ${request.action} in a write of "${this.#ref}"`);
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#writer.close();
+  }
+
+  /** What is here already needs no writing: the ingest is dropped. */
+  async #expect(digest: string): Promise<void> {
+    this.#expected = digest;
+    if (!(await unlessMissing(this.#content.info(this.#scope, digest)))) return;
+    await this.#writer.close();
+    await unlessMissing(this.#content.abort(this.#scope, this.#ref));
+    throw alreadyExists(`content "${digest}" already exists`);
+  }
+
+  async #write({ offset, data }: WriteContentRequest): Promise<void> {
+    const at = toSize(offset, `offset in "${this.#ref}"`);
+    const current = this.#writer.status().offset;
+    if (at > 0 && at !== current) {
+      throw outOfRange(`write at ${at} of "${this.#ref}" must be at its current offset ${current}`);
+    }
+    if (at === 0 && current > 0) await this.#writer.truncate(0);
+    if (data.byteLength > 0) await this.#writer.write(data);
+  }
+
+  async #commit({ action, labels }: WriteContentRequest): Promise<WriteContentResponse> {
+    const { offset } = this.#writer.status();
+    const { digest } = await this.#writer.commit({ size: this.#total, expected: this.#expected, labels });
+    return { ...UNSET, action, digest, offset: toInt64(offset, 'offset') };
+  }
+
+  #progress(action: WriteAction): WriteContentResponse {
+    const { offset } = this.#writer.status();
+    return { ...UNSET, action, digest: this.#writer.digest(), offset: toInt64(offset, 'offset') };
+  }
+
+  #status(): WriteContentResponse {
+    const { startedAt, updatedAt } = this.#writer.status();
+    return {
+      ...this.#progress(WriteAction.STAT),
+      total: toInt64(this.#total, 'total'),
+      startedAt: toTimestamp(startedAt),
+      updatedAt: toTimestamp(updatedAt),
+    };
+  }
+}
+
+async function unlessMissing<T>(work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (hasCode(error, 'NOT_FOUND')) return undefined;
+    throw error;
   }
 }
