@@ -1,0 +1,186 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { after, before, beforeEach, describe, it } from 'node:test';
+import { ImageExportStream, ImageStore, OCIRegistry } from '../../api/gen/types/transfer.js';
+import { type Client, connect, type Progress, type PullRequest, pullImage } from '../../client/index.js';
+import { Content } from '../../kernel/contracts/content.js';
+import { Diff } from '../../kernel/contracts/diff.js';
+import { Images } from '../../kernel/contracts/images.js';
+import { Leases } from '../../kernel/contracts/leases.js';
+import { Namespaces } from '../../kernel/contracts/namespaces.js';
+import { Snapshots } from '../../kernel/contracts/snapshots.js';
+import { hostPlatform } from '../../lib/oci/platform.js';
+import { packAny } from '../../lib/rpc/any.js';
+import { eventually } from '../../test/harness/eventually.js';
+import { providing, startTestKernel, type TestKernel } from '../../test/harness/kernel.js';
+import { MemoryContent, MemoryImages, MemoryLeases, memoryNamespaces } from '../../test/harness/memory.js';
+import { MemoryDiff, MemorySnapshots } from '../../test/harness/memory-snapshots.js';
+import { type Scratch, scratch } from '../../test/harness/scratch.js';
+import { addImage, type ScriptedImage } from '../../test/hostile/images.js';
+import { refuse, ScriptedRegistry } from '../../test/hostile/registry.js';
+
+const SECRET = 'canary-5521';
+
+describe('transfers over gRPC', () => {
+  let directory: Scratch;
+  let kernel: TestKernel;
+  let client: Client;
+  let registry: ScriptedRegistry;
+  let image: ScriptedImage;
+  let reference: string;
+  const leases = new MemoryLeases();
+  const content = new MemoryContent(leases);
+  const images = new MemoryImages();
+  const snapshots = new MemorySnapshots(leases, ['rebase']);
+  const unpack = [{ platform: hostPlatform(), snapshotter: '' }];
+
+  before(async () => {
+    directory = await scratch('transfer');
+    registry = await ScriptedRegistry.start();
+    const address = join(directory.path, 'socket');
+    kernel = await startTestKernel({
+      plugins: [
+        providing(Content, content),
+        providing(Diff, new MemoryDiff(snapshots)),
+        providing(Images, images),
+        providing(Leases, leases),
+        providing(Namespaces, memoryNamespaces()),
+        providing(Snapshots, snapshots),
+        'distribution',
+        'streaming',
+        'streaming-service',
+        'transfer',
+        'server-grpc',
+      ],
+      config: { 'server-grpc': { address }, distribution: { hosts_directories: [], first_delay: 5 } },
+    });
+    client = connect({ address, namespace: 'default' });
+  });
+  after(async () => {
+    client[Symbol.dispose]();
+    await kernel[Symbol.asyncDispose]();
+    await registry[Symbol.asyncDispose]();
+    await directory[Symbol.asyncDispose]();
+  });
+  beforeEach(() => {
+    registry.forget();
+    image = addImage(registry, { tag: 'latest', layers: [randomBytes(5000), randomBytes(1_500_000)] });
+    reference = `${registry.host}/team/app:latest`;
+  });
+
+  it('pull with one call, and report', async () => {
+    const seen: Progress[] = [];
+    const labels = { a: 'b' };
+    await pullImage(client, { reference, unpack, labels, name: 'mine', onProgress: (progress) => seen.push(progress) });
+    assert.deepEqual(images.images.get('mine')?.target, image.manifest);
+    assert.deepEqual(images.images.get('mine')?.labels, labels);
+    assert.deepEqual(snapshots.chain(image.chainId), image.diffIds);
+    const layer = seen.filter(({ desc }) => desc?.digest === image.layers[1]?.digest);
+    assert.equal(layer[0]?.event, 'waiting');
+    assert.equal(layer.at(-1)?.event, 'extracted');
+    assert.equal(layer.at(-1)?.progress, layer.at(-1)?.total);
+    assert.ok(layer.some(({ event }) => event === 'downloading'));
+    assert.match(seen.at(-1)?.event ?? '', /^Completed pull/);
+  });
+
+  it('fetch only, without unpacking', async () => {
+    await pullImage(client, { reference });
+    assert.ok(!snapshots.snapshots.has(image.chainId));
+    assert.ok(content.blobs.has(image.layers[1]?.digest ?? ''));
+  });
+
+  const guarded = (request: Partial<PullRequest>, wanted: string) => {
+    registry.script(
+      /v2/,
+      (response, { headers }, normal) => {
+        if (headers.authorization === wanted) normal();
+        else refuse(response, 401, 'X', 'who?', { 'www-authenticate': 'Basic realm="r"' });
+      },
+      50,
+    );
+    return pullImage(client, { reference, ...request });
+  };
+
+  it('ask the client for credentials', async () => {
+    const asked: string[] = [];
+    const credentials = async (host: string) => {
+      asked.push(host);
+      return { username: 'me', secret: SECRET };
+    };
+    await guarded({ credentials }, `Basic ${Buffer.from(`me:${SECRET}`).toString('base64')}`);
+    assert.deepEqual(asked, [registry.host]);
+  });
+
+  it('say so when the client has none, or the wrong ones', async () => {
+    await assert.rejects(guarded({}, 'x'), { code: 'UNAUTHENTICATED' });
+    await assert.rejects(guarded({ credentials: async () => undefined }, 'x'), { code: 'UNAUTHENTICATED' });
+    const wrong = guarded({ credentials: async () => ({ username: 'me', secret: SECRET }) }, 'x');
+    await assert.rejects(wrong, (error) => {
+      assert.ok(error instanceof Error && !error.message.includes(SECRET));
+      return true;
+    });
+  });
+
+  it('end when a call-back of the client throws', async () => {
+    const credentials = async () => {
+      throw new TypeError('no terminal');
+    };
+    await assert.rejects(guarded({ credentials }, 'x'), { message: 'no terminal' });
+  });
+
+  it('report failures by the taxonomy, after what was reported', async () => {
+    registry.script(/GET .*blobs/, (response) => response.end('short'), 50);
+    const seen: Progress[] = [];
+    const failing = pullImage(client, { reference, unpack, onProgress: (progress) => seen.push(progress) });
+    await assert.rejects(failing, { code: 'FAILED_PRECONDITION' });
+    assert.deepEqual(snapshots.unfinished(), []);
+    assert.deepEqual([...content.ingests.keys()], []);
+    await assert.rejects(pullImage(client, { reference: `${registry.host}/team/app:absent` }), { code: 'NOT_FOUND' });
+    await assert.rejects(pullImage(client, { reference: 'redis' }), { code: 'INVALID_ARGUMENT' });
+    const strange = [{ platform: hostPlatform(), snapshotter: 'strange' }];
+    await assert.rejects(pullImage(client, { reference, unpack: strange }), { message: /snapshotter not loaded/ });
+  });
+
+  it('end with their caller', async () => {
+    const controller = new AbortController();
+    registry.script(/GET .*blobs/, () => setTimeout(() => controller.abort(), 20), 9);
+    const pulling = pullImage(client, { reference, unpack, signal: controller.signal, onProgress: () => {} });
+    await assert.rejects(pulling, { code: 'CANCELED' });
+    await eventually('the daemon has cleaned up', () =>
+      snapshots.unfinished().length + content.ingests.size + leases.held.size === 0 ? true : undefined,
+    );
+  });
+
+  const store = (name: string): ImageStore => ImageStore.fromPartial({ name });
+
+  it('tag', async () => {
+    await pullImage(client, { reference });
+    const source = packAny(ImageStore, store(reference));
+    const tries: Record<string, string>[] = [{}, { again: 'yes' }];
+    for (const labels of tries) {
+      const destination = packAny(ImageStore, { ...store('other'), labels });
+      await client.transfer.transfer({ source, destination });
+      assert.deepEqual(images.images.get('other')?.target, image.manifest);
+      assert.deepEqual(images.images.get('other')?.labels, labels);
+    }
+    const absent = packAny(ImageStore, store('absent'));
+    await assert.rejects(client.transfer.transfer({ source: absent, destination: source }), { code: 'NOT_FOUND' });
+  });
+
+  it('say what they cannot do', async () => {
+    const source = packAny(ImageStore, store(reference));
+    const stream = packAny(ImageExportStream, ImageExportStream.fromPartial({}));
+    await assert.rejects(client.transfer.transfer({ source, destination: stream }), {
+      code: 'UNIMPLEMENTED',
+      message: /ImageStore" to "containerd\.types\.transfer\.ImageExportStream/,
+    });
+    await assert.rejects(client.transfer.transfer({ source }), { code: 'INVALID_ARGUMENT' });
+    const options = { progressStream: 'unknown' };
+    const registrySource = packAny(OCIRegistry, OCIRegistry.fromPartial({ reference }));
+    await assert.rejects(client.transfer.transfer({ source: registrySource, destination: source, options }), {
+      code: 'NOT_FOUND',
+      message: /"unknown"/,
+    });
+  });
+});
