@@ -28,8 +28,14 @@ const gc = z
       .max(0.5)
       .default(0.02)
       .describe('Share of real time that garbage collections may take, at most 0.5.'),
-    deletion_threshold: count(0, 'Removals after which a collection runs at once; 0: it waits for the pause.'),
-    mutation_threshold: count(100, 'Changes after which a collection runs even if nothing was removed; 0: never.'),
+    deletion_threshold: count(
+      0,
+      'Removals after which a collection runs at once; 0: they alone cause one a minute later.',
+    ),
+    mutation_threshold: count(
+      100,
+      'Changes after which a collection runs even if nothing was removed; 0: they do not count.',
+    ),
     schedule_delay: duration('0ms', 'Time between the cause of a collection and its start.'),
     startup_delay: duration('100ms', 'Time between the start of the daemon and the first collection.'),
   })

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { Snapshotters } from '../../kernel/contracts/snapshots.js';
 import { definePlugin } from '../../kernel/plugin.js';
 import { isBtrfs } from '../../lib/linux/btrfs.js';
+import { formatPlatform, hostPlatform } from '../../lib/oci/platform.js';
 import { openBtrfs } from './btrfs.js';
 
 const config = z
@@ -25,7 +26,11 @@ export const plugin = definePlugin({
     if (!isBtrfs(root)) return skip(`"${root}" is not on btrfs`);
     const snapshotter = await openBtrfs(root, { warn: (message, error) => log.warn({ err: error }, message) });
     onStop(() => snapshotter.close());
-    advertise({ capabilities: snapshotter.capabilities, exports: { root } });
+    advertise({
+      capabilities: snapshotter.capabilities,
+      exports: { root },
+      platforms: [formatPlatform(hostPlatform())],
+    });
     return { snapshotter };
   },
 });

@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { z } from 'zod';
 import { Snapshotters } from '../../kernel/contracts/snapshots.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { formatPlatform, hostPlatform } from '../../lib/oci/platform.js';
 import { OverlayStorage, openOverlay } from './overlay.js';
 import { probe } from './probe.js';
 
@@ -38,7 +39,11 @@ export const plugin = definePlugin({
       warn: (message, error) => log.warn({ err: error }, message),
     });
     onStop(() => snapshotter.close());
-    advertise({ capabilities: snapshotter.capabilities, exports: { root } });
+    advertise({
+      capabilities: snapshotter.capabilities,
+      exports: { root },
+      platforms: [formatPlatform(hostPlatform())],
+    });
     return { snapshotter };
   },
 });

@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { z } from 'zod';
 import { Snapshotters } from '../../kernel/contracts/snapshots.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { formatPlatform, hostPlatform } from '../../lib/oci/platform.js';
 import { openVfs } from './vfs.js';
 
 const config = z
@@ -23,7 +24,11 @@ export const plugin = definePlugin({
     mkdirSync(root, { recursive: true, mode: 0o700 });
     const snapshotter = await openVfs(root, { warn: (message, error) => log.warn({ err: error }, message) });
     onStop(() => snapshotter.close());
-    advertise({ capabilities: snapshotter.capabilities, exports: { root } });
+    advertise({
+      capabilities: snapshotter.capabilities,
+      exports: { root },
+      platforms: [formatPlatform(hostPlatform())],
+    });
     return { snapshotter };
   },
 });

@@ -13,7 +13,6 @@ const EXPECTED = [
   ['io.containerd.metadata.v1', 'bolt'],
   ['io.containerd.differ.v1', 'walking'],
   ['io.containerd.event.v1', 'exchange'],
-  ['io.containerd.gc.v1', 'scheduler'],
   ['io.containerd.runtime.v2', 'task'],
   ...['containers', 'content', 'diff', 'events', 'healthcheck', 'images', 'introspection'].map(grpc),
   ...['leases', 'namespaces', 'snapshots', 'tasks', 'version'].map(grpc),

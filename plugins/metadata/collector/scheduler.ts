@@ -22,6 +22,13 @@ const MAX_PAUSE_THRESHOLD = 0.5;
 /** What setTimeout can wait, in milliseconds. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
+/**
+ * A removal alone is followed by a collection this much later, so that an idle
+ * daemon gives its disk back. Not sooner: content that a client has just
+ * written and not yet referred to would go with what was removed.
+ */
+const AFTER_REMOVAL = 60_000;
+
 /** Added to the pause after a collection that failed. */
 const AFTER_FAILURE = 1000;
 
@@ -65,7 +72,7 @@ export class Scheduler implements GarbageCollector, CollectionTrigger {
     this.#removals += 1;
     const { deletionThreshold, scheduleDelay } = this.#pacing;
     if (deletionThreshold > 0 && this.#removals >= deletionThreshold) this.#schedule(scheduleDelay);
-    else this.#schedulePaced(scheduleDelay);
+    else this.#schedulePaced(Math.max(scheduleDelay, AFTER_REMOVAL));
   }
 
   expiresIn(milliseconds: number): void {
@@ -115,7 +122,7 @@ export class Scheduler implements GarbageCollector, CollectionTrigger {
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined;
       if (this.#waiting) this.#schedule(0);
-      else if (this.#removals > 0) this.#schedulePaced(0);
+      else if (this.#removals > 0) this.#schedulePaced(AFTER_REMOVAL);
     });
   }
 
