@@ -6,6 +6,7 @@ export const PROGRAMS = {
   'diff-worker': 'plugins/diff/worker',
   'tree-worker': 'lib/tree/worker',
   'runtime-runc-supervisor': 'plugins/runtime-runc/supervisor/main',
+  'containerd-shim-keelson-v1': 'plugins/runtime-runc/shim/main',
 } as const;
 
 export type ProgramName = keyof typeof PROGRAMS;

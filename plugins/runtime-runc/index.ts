@@ -1,9 +1,9 @@
-import { join } from 'node:path';
 import { arch } from 'node:process';
 import { z } from 'zod';
 import { Events } from '../../kernel/contracts/events.js';
 import { Runtimes } from '../../kernel/contracts/runtime.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { runtimeRoot } from '../../lib/supervisor/layout.js';
 import { RuncRuntime } from './runtime.js';
 
 const seconds = (what: string, value: number) => z.number().positive().default(value).describe(`Seconds ${what}`);
@@ -44,7 +44,7 @@ export const plugin = definePlugin({
       names: NAMES,
       grouping: settings.grouping,
       binary: settings.binary,
-      runtimeRoot: settings.runtime_root || join(state, '.runtime'),
+      runtimeRoot: settings.runtime_root || runtimeRoot(state),
       systemdCgroup: settings.systemd_cgroup,
       deadline: settings.deadline * MILLIS,
       idle: settings.idle * MILLIS,

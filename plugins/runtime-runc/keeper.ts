@@ -1,5 +1,5 @@
 /**
- * The daemon's side of kept.ts: descriptors it holds on behalf of a
+ * The daemon's side of lib/supervisor/kept.ts: descriptors it holds on behalf of a
  * supervisor. A process whose streams are FIFOs holds those itself; a
  * terminal's are held here.
  */
@@ -11,7 +11,7 @@ import { duplicateOf } from '../../lib/linux/descriptor.js';
 import { holdFifo } from '../../lib/linux/fifo.js';
 import { ProcessHandle } from '../../lib/linux/pidfd.js';
 import { readStat } from '../../lib/linux/proc.js';
-import type { Kept } from './kept.js';
+import type { Inheritance } from '../../lib/supervisor/launch.js';
 
 /** What a record tells of a process. */
 export type KeepRequest = Pick<ProcessRecord, 'id' | 'execId' | 'pid' | 'startTime' | 'terminalFd' | 'stdio'>;
@@ -65,7 +65,7 @@ export class Keeper {
   }
 
   /** All descriptors, and what they are when a child inherits them from `first` on. */
-  inheritance(first: number): { readonly files: readonly number[]; readonly kept: Kept } {
+  inheritance(first: number): Inheritance {
     const files: number[] = [];
     const inherit = (fd: number): number => first + files.push(fd) - 1;
     const entries = [...this.#entries.values()];

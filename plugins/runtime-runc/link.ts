@@ -6,12 +6,13 @@ import { type Event, type ProcessRecord, SupervisorDefinition } from '../../api/
 import { TaskDefinition } from '../../api/gen/runtime/task-v3.js';
 import { hasCode, unavailable } from '../../kernel/errors.js';
 import { ProcessHandle } from '../../lib/linux/pidfd.js';
+import { FIRST_KEPT, launchSupervisor } from '../../lib/supervisor/launch.js';
+import { SOCKET } from '../../lib/supervisor/layout.js';
+import type { SupervisorSettings } from '../../lib/supervisor/settings.js';
 import { type Stub, TtrpcClient } from '../../lib/ttrpc/client.js';
 import { scopeMetadata } from '../../lib/ttrpc/metadata.js';
 import { Keeper, type KeepRequest } from './keeper.js';
-import { launchSupervisor } from './launch.js';
 import { readRecord } from './records.js';
-import type { SupervisorSettings } from './settings.js';
 
 export type TaskStub = Stub<typeof TaskDefinition>;
 
@@ -60,7 +61,7 @@ export class SupervisorLink {
   }
 
   get address(): string {
-    return join(this.#options.directory, 's');
+    return join(this.#options.directory, SOCKET);
   }
 
   /** How many tasks depend on it: with none it is not brought back. */
@@ -119,7 +120,7 @@ export class SupervisorLink {
     } catch (error) {
       if (!hasCode(error, 'UNAVAILABLE')) throw error;
     }
-    const pid = await launchSupervisor(directory, settings, this.#keeper);
+    const pid = await launchSupervisor(directory, settings, this.#keeper.inheritance(FIRST_KEPT));
     this.#options.log.info({ group: this.group, pid }, 'supervisor started');
     return TtrpcClient.connect(this.address);
   }

@@ -1,12 +1,9 @@
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Event, ProcessRecord } from '../../api/gen/runtime/supervisor.js';
+import { supervisorDirectory } from '../../lib/supervisor/layout.js';
+import type { SupervisorSettings } from '../../lib/supervisor/settings.js';
 import { SupervisorLink } from './link.js';
-import type { SupervisorSettings } from './settings.js';
-
-/** Below the state directory; no namespace begins with a dot. */
-const DIRECTORY = '.s';
 
 export interface LinksOptions {
   /** Holds a directory of bundles per namespace. */
@@ -45,11 +42,9 @@ export class SupervisorLinks {
 
   #make(namespace: string, group: string): SupervisorLink {
     const { state, settings, log, onEvent, onProcesses } = this.#options;
-    // Short, since a socket's path must be; a namespace and a pod's id need not be.
-    const name = createHash('sha256').update(group).digest('hex').slice(0, 12);
     const link: SupervisorLink = new SupervisorLink({
       settings: { ...settings, namespace, group, bundles: this.bundles(namespace) },
-      directory: join(state, DIRECTORY, name),
+      directory: supervisorDirectory(state, group),
       log,
       onEvent: (event) => onEvent(namespace, event),
       onProcesses: (processes) => onProcesses(link, namespace, processes),

@@ -9,7 +9,7 @@ import { Status } from '../../../api/gen/types/task.js';
 import { isErrno } from '../../../lib/errno.js';
 import { ProcessHandle } from '../../../lib/linux/pidfd.js';
 import { readStat } from '../../../lib/linux/proc.js';
-import type { Kept } from '../kept.js';
+import type { Kept } from '../../../lib/supervisor/kept.js';
 import { readExecRecords, readRecord, removeRecord } from '../records.js';
 import { discardContainer } from './discard.js';
 import { log, logError } from './log.js';

@@ -5,24 +5,28 @@
  * what went wrong. It takes no notice of hangups and interrupts meant for
  * whoever started it.
  */
-import { closeSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, realpathSync, rmSync, writeSync } from 'node:fs';
 import { failedPrecondition } from '../../../kernel/errors.js';
 import { ControlGroup } from '../../../lib/cgroups/group.js';
 import { lockFile } from '../../../lib/linux/lock.js';
 import { becomeSubreaper } from '../../../lib/linux/process.js';
+import { NOTHING_KEPT, takeKept } from '../../../lib/supervisor/kept.js';
+import { SOCKET } from '../../../lib/supervisor/layout.js';
+import { fromArguments, type SupervisorSettings } from '../../../lib/supervisor/settings.js';
 import { createTtrpcServer, type TtrpcServer } from '../../../lib/ttrpc/server.js';
-import { NOTHING_KEPT, takeKept } from '../kept.js';
-import { fromArguments, type SupervisorSettings } from '../settings.js';
 import { adoptAll } from './adopt.js';
 import { controlService } from './control.js';
 import { log, logError } from './log.js';
+import { Publisher } from './publish.js';
 import { taskServices } from './service.js';
 import { Supervisor } from './supervisor.js';
 
 const READY = 3;
-const SOCKET = 's';
 /** Milliseconds between two looks whether anybody still needs this supervisor. */
-const IDLE_LOOK = 5000;
+const IDLE_LOOK = 1000;
+/** Looks in a row at which nobody does, after which it ends; more while a containerd is there that may want it again. */
+const IDLE_LOOKS = 3;
+const IDLE_LOOKS_AS_SHIM = 60;
 
 function tellParent(line: string): void {
   try {
@@ -59,7 +63,8 @@ function removeNamespaceGroup({ namespace, group }: SupervisorSettings): void {
 }
 
 async function serve(): Promise<void> {
-  const settings = fromArguments(process.argv.slice(2));
+  const given = fromArguments(process.argv.slice(2));
+  const settings = { ...given, bundles: realpathSync(given.bundles) };
   if (lockFile('lock') === undefined) throw failedPrecondition('another supervisor serves this directory');
   becomeSubreaper();
   const supervisor = new Supervisor(settings);
@@ -73,12 +78,18 @@ async function serve(): Promise<void> {
     process.exit(0);
   };
   const server = createTtrpcServer(
-    [...taskServices(supervisor, () => setImmediate(end)), controlService(supervisor)],
+    // containerd sends Shutdown after each task; our own daemon when it means it.
+    [...taskServices(supervisor, () => settings.publish ?? setImmediate(end)), controlService(supervisor)],
     (error, method) => logError('call failed', error, { method }),
   );
   await listen(server);
+  const { namespace, publish } = settings;
+  const publisher = publish === undefined ? undefined : new Publisher(supervisor.events, namespace, publish);
+  void publisher?.run();
+  let looks = 0;
   setInterval(() => {
-    if (supervisor.idle && server.connections === 0) end();
+    looks = supervisor.idle && server.connections === 0 ? looks + 1 : 0;
+    if (looks >= (publisher?.connected ? IDLE_LOOKS_AS_SHIM : IDLE_LOOKS)) end();
   }, IDLE_LOOK);
   log('info', 'serving', { namespace: settings.namespace, group: settings.group, tasks: [...supervisor.tasks].length });
   tellParent('ready');

@@ -4,6 +4,7 @@ import { TaskDefinition } from '../../../api/gen/runtime/task-v3.js';
 import { failedPrecondition, invalidArgument, notFound } from '../../../kernel/errors.js';
 import { packAny, unpackAny } from '../../../lib/rpc/any.js';
 import { type Call, type Handlers, implement, type ServiceImplementation } from '../../../lib/rpc/definition.js';
+import { NAMESPACE_KEY } from '../../../lib/ttrpc/metadata.js';
 import type { Supervisor } from './supervisor.js';
 
 /** The messages of both versions are the same, so one set of codecs does: generated code is most of what this program holds. */
@@ -23,8 +24,9 @@ const CHECKPOINT_SWITCHES = {
 export function taskServices(supervisor: Supervisor, onShutdown: () => void): ServiceImplementation[] {
   const { namespace } = supervisor.settings;
 
+  /** Not every daemon says for which namespace it calls; one that does must mean ours. */
   const check = (call: Call): void => {
-    const { namespace: asked } = call.scope();
+    const asked = call.metadata(NAMESPACE_KEY) ?? namespace;
     if (asked !== namespace) throw notFound(`this supervisor serves namespace "${namespace}", not "${asked}"`);
   };
 

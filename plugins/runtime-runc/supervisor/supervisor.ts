@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { TaskCreate } from '../../../api/gen/events/task.js';
 import type { ProcessRecord } from '../../../api/gen/runtime/supervisor.js';
@@ -7,9 +7,9 @@ import { Status } from '../../../api/gen/types/task.js';
 import { alreadyExists, failedPrecondition, notFound } from '../../../kernel/errors.js';
 import { checkIdentifier } from '../../../lib/identifier.js';
 import { mountAll } from '../../../lib/linux/mount.js';
+import type { SupervisorSettings } from '../../../lib/supervisor/settings.js';
 import { parseOptions } from '../options.js';
 import { removeRecord, writeRecord } from '../records.js';
-import type { SupervisorSettings } from '../settings.js';
 import { discardContainer, unmountRootfs } from './discard.js';
 import { EventLog } from './events.js';
 import { log, logError } from './log.js';
@@ -94,7 +94,7 @@ export class Supervisor {
   async create(request: CreateTaskRequest): Promise<number> {
     const id = checkIdentifier(request.id, 'container id');
     if (this.#tasks.has(id) || this.#creating.has(id)) throw alreadyExists(`task "${id}" exists`);
-    if (request.bundle !== join(this.settings.bundles, id)) {
+    if (realpathSync(request.bundle) !== join(this.settings.bundles, id)) {
       throw failedPrecondition(`bundle "${request.bundle}" of task "${id}" is not below "${this.settings.bundles}"`);
     }
     this.#creating.add(id);

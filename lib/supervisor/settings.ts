@@ -1,7 +1,7 @@
-/** What the daemon tells a supervisor when it starts it: its command line. */
+/** What a supervisor is told when it is started: its command line. */
 import { parseArgs } from 'node:util';
 import { invalidArgument } from '../../kernel/errors.js';
-import { checkIdentifier } from '../../lib/identifier.js';
+import { checkIdentifier } from '../identifier.js';
 
 export interface SupervisorSettings {
   readonly namespace: string;
@@ -16,6 +16,8 @@ export interface SupervisorSettings {
   readonly systemdCgroup: boolean;
   /** Milliseconds one run of the OCI runtime may take. */
   readonly deadline: number;
+  /** Socket of containerd's ttrpc event service, to which events are sent; absent: they wait to be fetched. */
+  readonly publish?: string | undefined;
   /** File that lists descriptors it inherits, see kept.ts; absent for none. */
   readonly kept?: string | undefined;
 }
@@ -28,11 +30,12 @@ const OPTIONS = {
   'runtime-root': { type: 'string' },
   'systemd-cgroup': { type: 'boolean' },
   deadline: { type: 'string' },
+  publish: { type: 'string' },
   kept: { type: 'string' },
 } as const;
 
 export function toArguments(settings: SupervisorSettings): string[] {
-  const { namespace, group, bundles, binary, runtimeRoot, systemdCgroup, deadline, kept } = settings;
+  const { namespace, group, bundles, binary, runtimeRoot, systemdCgroup, deadline, publish, kept } = settings;
   return [
     `--namespace=${namespace}`,
     `--group=${group}`,
@@ -41,6 +44,7 @@ export function toArguments(settings: SupervisorSettings): string[] {
     `--runtime-root=${runtimeRoot}`,
     `--deadline=${deadline}`,
     ...(systemdCgroup ? ['--systemd-cgroup'] : []),
+    ...(publish === undefined ? [] : [`--publish=${publish}`]),
     ...(kept === undefined ? [] : [`--kept=${kept}`]),
   ];
 }
@@ -63,6 +67,7 @@ export function fromArguments(args: readonly string[]): SupervisorSettings {
     runtimeRoot: need('runtime-root'),
     systemdCgroup: values['systemd-cgroup'] ?? false,
     deadline,
+    publish: values.publish,
     kept: values.kept,
   };
 }

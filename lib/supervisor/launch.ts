@@ -2,19 +2,26 @@
 import { closeSync, constants, openSync, readSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { unavailable } from '../../kernel/errors.js';
-import { makePipe } from '../../lib/linux/fifo.js';
-import { watchReadable } from '../../lib/linux/poll.js';
-import { spawn } from '../../lib/linux/process.js';
-import { programPath } from '../../lib/program.js';
-import type { Keeper } from './keeper.js';
-import { formatKept } from './kept.js';
+import { makePipe } from '../linux/fifo.js';
+import { watchReadable } from '../linux/poll.js';
+import { spawn } from '../linux/process.js';
+import { programPath } from '../program.js';
+import { formatKept, type Kept, NOTHING_KEPT } from './kept.js';
 import { type SupervisorSettings, toArguments } from './settings.js';
 
 /** Milliseconds a supervisor has to become ready, adoption of what it finds included. */
 const READY_DEADLINE = 30_000;
 
-/** Descriptors of the child before those it inherits: 0, 1, 2, and 3 to tell that it is ready. */
-const FIRST_KEPT = 4;
+/** The first descriptor of the child that it may inherit: before are 0, 1, 2, and 3 to tell that it is ready. */
+export const FIRST_KEPT = 4;
+
+/** Descriptors for the child, from {@link FIRST_KEPT} on, and what they are. */
+export interface Inheritance {
+  readonly files: readonly number[];
+  readonly kept: Kept;
+}
+
+const NOTHING: Inheritance = { files: [], kept: NOTHING_KEPT };
 
 /** A small heap: a supervisor holds a few objects per container. */
 const NODE_FLAGS = [
@@ -60,12 +67,11 @@ function firstLine(fd: number): Promise<string> {
 export async function launchSupervisor(
   directory: string,
   settings: SupervisorSettings,
-  keeper: Keeper,
+  { files, kept }: Inheritance = NOTHING,
 ): Promise<number> {
   const log = openSync(join(directory, 'log'), constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND, 0o600);
   const nothing = openSync('/dev/null', 'r+');
   const ready = makePipe();
-  const { files, kept } = keeper.inheritance(FIRST_KEPT);
   const open = new Set([log, nothing, ready.read, ready.write]);
   try {
     const keptFile = files.length > 0 ? 'kept' : undefined;
