@@ -70,7 +70,16 @@ describe('containerd-shim-keelson-v1 under stock containerd', { skip }, async ()
   });
 
   test('gives a terminal', async () => {
-    const background = ctr.startInTerminal('run', '--rm', '-t', ...flags, 't', 'sh', '-c', 'sleep 0.5; stty size; exit 4');
+    const background = ctr.startInTerminal(
+      'run',
+      '--rm',
+      '-t',
+      ...flags,
+      't',
+      'sh',
+      '-c',
+      'sleep 0.5; stty size; exit 4',
+    );
     const { code, stdout } = await background.ended;
     assert.equal(code, 4);
     assert.match(stdout, /31 97/);
@@ -99,7 +108,8 @@ describe('containerd-shim-keelson-v1 under stock containerd', { skip }, async ()
       (await ctr.rows('tasks', 'ls')).length === 0 ? true : undefined,
     );
     await ctr.ok('containers', 'rm', 'orphan');
-    assert.deepEqual(await readdir(join(daemon.state, 'io.containerd.runtime.v2.task', ctr.namespace)), []);
+    const bundles = join(daemon.state, 'io.containerd.runtime.v2.task', ctr.namespace);
+    await eventually('no bundle', async () => ((await readdir(bundles)).length === 0 ? true : undefined));
     assert.equal(await ctr.ok('run', '--rm', ...flags, 'again', 'echo', 'fine'), 'fine\n');
   });
 });
