@@ -144,7 +144,7 @@ function suite(snapshotter: Snapshotter): void {
     assert.notEqual(missing.code, 0);
     assert.match(missing.stderr, /no\/such\/program.*no such file or directory/i);
     const unknown = await ctr.run([...flags, 'example.com/none:latest', 'unknown', 'true']);
-    assert.match(unknown.stderr, /image "example\.com\/none:latest": not found/);
+    assert.match(unknown.stderr, /image "example\.com\/none:latest":? not found/);
     await isGone('missing');
     await isGone('unknown');
   });
