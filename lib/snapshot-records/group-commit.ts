@@ -4,6 +4,7 @@
  */
 import type { DatabaseSync } from 'node:sqlite';
 import { dataLoss, type ErrorCode, failedPrecondition, internal, KeelsonError } from '../../kernel/errors.js';
+import { failpoint } from '../failpoint.js';
 
 interface Pending {
   /** Runs inside the transaction; returns how to settle its promise once that is durable. */
@@ -78,7 +79,9 @@ export class GroupCommit {
     try {
       this.#database.exec('BEGIN IMMEDIATE');
       const settlements = batch.map((pending) => this.#attempt(pending));
+      failpoint('snap.tx');
       this.#database.exec('COMMIT');
+      failpoint('snap.meta');
       for (const settle of settlements) settle();
     } catch (error) {
       const failure = this.#rollback(error);

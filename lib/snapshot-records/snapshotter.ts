@@ -10,6 +10,7 @@
 import { join } from 'node:path';
 import { unimplemented } from '../../kernel/errors.js';
 import { fileError, whileDoing } from '../errno.js';
+import { failpoint } from '../failpoint.js';
 import { type SnapshotKind, type SnapshotRecord, SnapshotRecords, type SnapshotUsage } from './records.js';
 
 type Labels = Readonly<Record<string, string>>;
@@ -128,6 +129,7 @@ export class StoredSnapshotter {
     }
     const layer = this.#layer(record);
     const usage = await whileDoing(`committing snapshot "${key}"`, this.#storage.measure(layer));
+    failpoint('snap.commit');
     await this.#records.commit({ name, key, labels, usage, parent });
     try {
       await this.#storage.freeze?.(layer);
@@ -138,6 +140,7 @@ export class StoredSnapshotter {
 
   async remove(key: string): Promise<void> {
     await this.#records.remove(key);
+    failpoint('snap.remove');
   }
 
   async *walk(): AsyncGenerator<StoredInfo> {
@@ -175,6 +178,7 @@ export class StoredSnapshotter {
     this.#creating.add(layer.id);
     try {
       await this.#storage.create(layer);
+      failpoint('snap.mkdir');
       await this.#records.create({ id: layer.id, kind, key, parent, labels });
     } catch (error) {
       await this.#destroy(layer.id);
@@ -198,6 +202,7 @@ export class StoredSnapshotter {
 
   async #destroy(id: number): Promise<void> {
     try {
+      failpoint('snap.rmdir');
       await this.#storage.destroy(id);
     } catch (error) {
       this.#warn(`storage ${id} of a removed snapshot cannot be deleted yet`, error);

@@ -23,7 +23,7 @@ import {
 } from '../linux/file.js';
 import { fstat, lstatat, S_IFLNK, S_IFMT, S_IFREG, type Stat } from '../linux/stat.js';
 import { EOPNOTSUPP, getxattrAt, listxattrAt, setxattrAt } from '../linux/xattr.js';
-import { copyContent } from './content.js';
+import { ContentCopier } from './content.js';
 import { walkTree } from './walk.js';
 
 const PERMISSIONS = 0o7777;
@@ -43,12 +43,18 @@ function copyAttributes(from: number, to: number, name: Buffer, stat: Stat): voi
   utimensat(to, name, stat.atime, stat.mtime, AT_SYMLINK_NOFOLLOW);
 }
 
-function* copyFile(from: number, to: number, name: Buffer, stat: Stat): Generator<void, void, void> {
+function* copyFile(
+  from: number,
+  to: number,
+  name: Buffer,
+  size: number,
+  content: ContentCopier,
+): Generator<void, void, void> {
   const source = openat(from, name, O_RDONLY | O_NOFOLLOW | constants.O_NOATIME);
   try {
     const target = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
     try {
-      yield* copyContent(source, target, stat.size);
+      yield* content.copy(source, target, size);
     } finally {
       close(target);
     }
@@ -120,6 +126,7 @@ class Position {
 export function* copying(from: string, to: string): Generator<void, void, void> {
   const position = new Position(openat(AT_FDCWD, to, O_RDONLY | O_DIRECTORY));
   const links = new LinkedFiles();
+  const content = new ContentCopier();
   const pending: Stat[] = [];
   try {
     for (const { step, parent, name } of walkTree(from)) {
@@ -140,7 +147,7 @@ export function* copying(from: string, to: string): Generator<void, void, void> 
         position.enter(name);
         pending.push(stat);
       } else if (!links.link(position.root, position.directory, name, stat, () => position.pathOf(name))) {
-        if (kindOf(stat) === S_IFREG) yield* copyFile(parent, position.directory, name, stat);
+        if (kindOf(stat) === S_IFREG) yield* copyFile(parent, position.directory, name, stat.size, content);
         else copySpecial(parent, position.directory, name, stat);
         copyAttributes(parent, position.directory, name, stat);
       }
