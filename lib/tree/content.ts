@@ -94,3 +94,7 @@ export class ContentCopier {
     return this.#clones;
   }
 }
+
+/** As {@link ContentCopier.copy}, of one file alone. */
+export const copyContent = (source: number, target: number, size: number): Generator<void, void, void> =>
+  new ContentCopier().copy(source, target, size);
