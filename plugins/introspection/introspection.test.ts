@@ -132,7 +132,10 @@ describe('a daemon of version, health and introspection', () => {
         ['io.containerd.snapshotter.v1', 'zfs', '-', 'skip'],
       ],
     );
-    assert.match(await ctr('plugins', 'ls', '-d', 'id==task'), /Exports:[\s\S]*\sroot\s+\/x\s[\s\S]*Capabilities:\s+c\s/);
+    assert.match(
+      await ctr('plugins', 'ls', '-d', 'id==task'),
+      /Exports:[\s\S]*\sroot\s+\/x\s[\s\S]*Capabilities:\s+c\s/,
+    );
     assert.match(await ctr('plugins', 'ls', '-d', 'id==zfs'), /Message:\s+.*no pool of that name.*: skip plugin/);
   });
 
