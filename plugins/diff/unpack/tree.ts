@@ -72,6 +72,8 @@ export class Tree {
   readonly #policy: XattrPolicy;
   /** What this layer wrote; undefined when the target was empty, since then everything is this layer's. */
   readonly #own: Set<string> | undefined;
+  /** What is here as a copy of a lower layer's: files to be linked to, directories that hold them. */
+  readonly #copied = new Set<string>();
   readonly #opaque = new Set<string>();
   #unresolved = false;
 
@@ -96,9 +98,9 @@ export class Tree {
     return this.#unresolved;
   }
 
-  /** True when the target held something before. */
+  /** True when the target may hold what is not this layer's. */
   get hasForeign(): boolean {
-    return this.#own !== undefined;
+    return this.#own !== undefined || this.#copied.size > 0;
   }
 
   get isRootOpaque(): boolean {
@@ -112,16 +114,41 @@ export class Tree {
   /** Remembers that this layer wrote `path`. */
   claim(path: string): void {
     this.#own?.add(path);
+    this.#copied.delete(path);
   }
 
-  /** True when what is at `path` in the target was there before. */
+  /** Remembers that `path` is a copy of what a lower layer has there. */
+  disclaim(path: string): void {
+    this.#copied.add(path);
+  }
+
+  #claimWay(path: string): void {
+    if (this.#copied.size === 0 && (this.#own === undefined || this.#own.has(path))) return;
+    this.claim(path);
+    for (const ancestor of ancestorsOf(path)) this.claim(ancestor);
+  }
+
+  /** True when what is at `path` in the target is a lower layer's. */
   isForeign(path: string): boolean {
-    return this.#own !== undefined && !this.#own.has(path);
+    return this.#copied.has(path) || (this.#own !== undefined && !this.#own.has(path));
   }
 
-  /** The directory at the cleaned `path`, made if need be, links on the way followed inside the tree. */
+  /**
+   * The directory at the cleaned `path`, made if need be, links on the way followed
+   * inside the tree. It is this layer's then, and so are those that hold it.
+   */
   directory(path: string): Directory {
-    return this.directories.at(path) ?? this.#ensure(this.resolve(path).path);
+    const directory = this.directories.at(path) ?? this.ensure(this.resolve(path).path);
+    this.#claimWay(directory.path);
+    return directory;
+  }
+
+  /** The directory at `path`, which goes through no link, made with all that lead to it; not this layer's for that. */
+  ensure(path: string): Directory {
+    let at = this.directories.root;
+    for (const name of path === '' ? [] : path.split('/'))
+      at = this.directories.child(at, name) ?? this.#imply(at, name);
+    return at;
   }
 
   /** The directory at `path` without links; undefined when the target has none. */
@@ -217,14 +244,6 @@ export class Tree {
     return walk.enter(name, state === 'covered' ? 'covered' : 'absent');
   }
 
-  /** The directory at `path`, which goes through no link, made with all that lead to it. */
-  #ensure(path: string): Directory {
-    let at = this.directories.root;
-    for (const name of path === '' ? [] : path.split('/'))
-      at = this.directories.child(at, name) ?? this.#imply(at, name);
-    return at;
-  }
-
   /** Makes a directory that the layer mentions only by what is in it, with the attributes it has in a lower layer. */
   #imply(parent: Directory, name: string): Directory {
     const path = join(parent.path, name);
@@ -234,7 +253,7 @@ export class Tree {
     const made = this.directories.child(parent, name);
     if (!made) throw internal(`the directory ${show(path)} vanished`);
     if (!parent.isPlain) setDirectoryAttributes(made.fd, OURSELVES, IMPLIED_MODE);
-    this.claim(path);
+    this.disclaim(path);
     if (isCutOff) this.makeOpaque(made);
     else if (this.isOverlay) this.#inherit(made, path);
     return this.directories.at(path) ?? made;

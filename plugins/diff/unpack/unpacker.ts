@@ -304,7 +304,8 @@ export class Unpacker implements TarVisitor {
     if (stat && !(this.#tree.isOverlay && isWhiteout(stat))) return path;
     const lower = stat || parent.state === 'covered' ? undefined : this.#tree.lower(path);
     if (lower) {
-      copyUp(lower, this.#tree.directory(parent.path), this.#policy);
+      copyUp(lower, this.#tree.ensure(parent.path), this.#policy);
+      this.#tree.disclaim(path);
       return path;
     }
     if (stat || parent.state === 'covered' || !this.#tree.mayHaveLower(path)) {
