@@ -109,6 +109,7 @@ export class ContentRecords implements Content {
 
   async writer(scope: Scope, options: OpenWriter): Promise<ContentWriter> {
     const { ref, total = 0, expected = '' } = options;
+    namespaceOf(scope);
     checkName(ref, 'ref of an ingest');
     if (expected !== '') parseDigest(expected);
     const open = async (): Promise<ContentWriter> => {
