@@ -23,7 +23,7 @@ address=$work/keelson.sock
 daemon=
 registry=
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+say() { printf '\n== %s\n' "$*"; }
 ctr() { bin/ctr --address "$address" "$@"; }
 
 # Stops what was started, in reverse order, however this script ends.
@@ -37,7 +37,7 @@ clean_up() {
   fi
   if [ -n "$registry" ]; then
     kill "$registry"
-    wait "$registry" || true # a signal ends it
+    wait "$registry" 2>/dev/null || true # a signal ends it
   fi
   rm -rf "$work"
   exit $status

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { Content } from '../../kernel/contracts/content.js';
 import { Differs } from '../../kernel/contracts/diff.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { formatPlatform, hostPlatform } from '../../lib/oci/platform.js';
 import { LayerComparer } from './compare/compare.js';
 import { WalkingDiffer } from './differ.js';
 import { WorkerPool } from './pool.js';
@@ -38,7 +39,7 @@ export const plugin = definePlugin({
   config,
   requires: { content: Content },
   provides: { differ: Differs },
-  async start({ config, deps, log, stateDir, onStop }) {
+  async start({ config, deps, log, stateDir, advertise, onStop }) {
     const pool = new WorkerPool(log, config.workers === 0 ? undefined : config.workers);
     onStop(() => pool.close());
     const mountDirectory = await freshMountDirectory(stateDir());
@@ -48,6 +49,7 @@ export const plugin = definePlugin({
       mountDirectory,
       limits: { bytes: config.max_layer_bytes, ratio: config.max_layer_ratio, inodes: config.max_layer_inodes },
     });
+    advertise({ platforms: [formatPlatform(hostPlatform())] });
     return { differ };
   },
 });

@@ -1,8 +1,8 @@
-import { arch } from 'node:process';
 import { z } from 'zod';
 import { Events } from '../../kernel/contracts/events.js';
 import { Runtimes } from '../../kernel/contracts/runtime.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { formatPlatform, hostPlatform } from '../../lib/oci/platform.js';
 import { runtimeRoot } from '../../lib/supervisor/layout.js';
 import { RuncRuntime } from './runtime.js';
 
@@ -27,7 +27,6 @@ const config = z
 const NAMES = ['io.containerd.runc.v2', 'io.containerd.runc.v1', 'io.containerd.keelson.v1'];
 
 const MILLIS = 1000;
-const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
 
 /** Containers by runc or another OCI runtime, under supervisors that outlive the daemon. */
 export const plugin = definePlugin({
@@ -39,7 +38,7 @@ export const plugin = definePlugin({
   provides: { runtime: Runtimes },
   async start({ config: settings, deps: { events }, log, stateDir, advertise, onStop }) {
     const state = stateDir();
-    advertise({ platforms: [`linux/${ARCHITECTURES[arch] ?? arch}`] });
+    advertise({ platforms: [formatPlatform(hostPlatform())] });
     const options = {
       names: NAMES,
       grouping: settings.grouping,

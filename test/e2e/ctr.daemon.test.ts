@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { startWorld } from './world.js';
+import { ingest, startWorld } from './world.js';
 
 const { daemon } = await startWorld([]);
 const ctr = daemon.ctr('e2e-daemon');
@@ -62,9 +62,7 @@ describe('ctr and the daemon', () => {
 
   test('a namespace that holds something is not removed', async () => {
     const full = daemon.ctr('e2e-full');
-    const { code } = await full.run(['content', 'ingest', 'held'], { input: 'held content' });
-    assert.equal(code, 0);
-    const digest = (await full.ok('content', 'ls', '--quiet')).trim();
+    const digest = await ingest(full, 'held', 'held content');
     const { stderr } = await full.run(['namespaces', 'rm', 'e2e-full']);
     assert.match(stderr, /must be empty/);
     await full.ok('content', 'rm', digest);

@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, test } from 'node:test';
 import { succeed } from '../harness/index.js';
-import { SNAPSHOTTERS, type Snapshotter, startWorld } from './world.js';
+import { SNAPSHOTTERS, type Snapshotter, startWorld, view } from './world.js';
 
 const { daemon, image, pulled } = await startWorld(['busybox']);
 
@@ -74,7 +74,7 @@ function suite(snapshotter: Snapshotter): void {
     assert.deepEqual([info.Kind, info.Name, info.Parent], ['Committed', 'layer', base.key]);
     assert.ok(Math.abs(Date.parse(info.Created) - Date.now()) < 120_000, info.Created);
 
-    await snapshots('view', 'look', 'layer');
+    await view(ctr, snapshotter, 'look', 'layer');
     await inside('look', async (target) => {
       assert.equal((await readFile(join(target, 'added'))).length, 1 << 20);
       assert.ok(!(await readdir(join(target, 'etc'))).includes('group'), 'the deletion was committed');

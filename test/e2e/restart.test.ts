@@ -92,7 +92,7 @@ function suite(snapshotter: Snapshotter): void {
     await executing.stdout.until(/ready/);
     assert.equal((await daemon.stop())?.code, 0);
     await goesOn(shared);
-    await executing.end();
+    await executing.stop('SIGKILL'); // left to itself, it may wait for a daemon for a minute
     await daemon.start();
     assert.deepEqual(await task(ctr), ['counter', pid, 'RUNNING']);
     assert.match(await ctr.ok('tasks', 'ps', 'counter'), /long/);

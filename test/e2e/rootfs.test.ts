@@ -6,7 +6,7 @@ import { describe, test } from 'node:test';
 import { type ImageName, imageLayout, succeed } from '../harness/index.js';
 import { differencesFrom, umociTree } from '../harness/reference.js';
 import { describeTree, type TreeEntry } from '../harness/tree.js';
-import { SNAPSHOTTERS, type Snapshotter, startWorld } from './world.js';
+import { SNAPSHOTTERS, type Snapshotter, startWorld, view } from './world.js';
 
 const IMAGES = ['busybox', 'node', 'debian'] as const satisfies readonly ImageName[];
 const { daemon, own, pulled } = await startWorld(IMAGES);
@@ -32,7 +32,7 @@ async function rootfs(image: ImageName, snapshotter: Snapshotter): Promise<TreeE
   const rows = await ctr.rows('snapshots', '--snapshotter', snapshotter, 'ls');
   const parents = new Set(rows.filter((row) => row.length === 3).map((row) => row[1]));
   const top = rows.find(([key]) => !parents.has(key));
-  await snapshots('view', 'look', top?.[0] ?? '');
+  await view(ctr, snapshotter, 'look', top?.[0] ?? '');
   const target = join(daemon.directory, `view-${image}-${snapshotter}`);
   await mkdir(target);
   await succeed('sh', ['-c', await snapshots('mounts', target, 'look')]);
