@@ -1,9 +1,13 @@
 /** One HTTP request and the headers of its answer: no redirects, no authentication, no retries. */
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import type { Agent, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
+import type { Agent as SecureAgent } from 'node:https';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { LATER, RegistryFailure, transportFailure } from './failure.js';
 import { trustedAuthorities } from './trust.js';
+
+// An import would make an ES module of them, and that loads the whole of fetch and WebSocket with it.
+const { Agent: HttpAgent, request: httpRequest } = process.getBuiltinModule('node:http');
+const { Agent: HttpsAgent, request: httpsRequest } = process.getBuiltinModule('node:https');
 
 export interface TlsSettings {
   /** PEM texts trusted besides the usual ones. */
@@ -22,7 +26,7 @@ export class Connections {
   /** Milliseconds until connected, TLS included. */
   readonly dialTimeout: number;
   readonly #http = new HttpAgent({ keepAlive: true, proxyEnv: process.env });
-  #https: HttpsAgent | undefined;
+  #https: SecureAgent | undefined;
 
   constructor(tls: TlsSettings, dialTimeout: number) {
     this.#tls = tls;
@@ -30,7 +34,7 @@ export class Connections {
   }
 
   /** Made at first use: reading all authorities takes tens of milliseconds, which plain http need not spend. */
-  agent(protocol: string): HttpAgent {
+  agent(protocol: string): Agent {
     if (protocol !== 'https:') return this.#http;
     const { skipVerify } = this.#tls;
     this.#https ??= new HttpsAgent({
