@@ -1,16 +1,19 @@
 /**
  * What a snapshotter must remember about its snapshots: one small SQLite
- * database of its own. Reads see only what is durable; changes are validated
- * and made durable in one transaction (see group-commit.ts).
+ * database of its own. Changes are validated
+ * and made durable in one transaction, shared with others of the same turn.
  *
  * Ids name storage. They are never used twice, so that the leftovers of a
  * removed snapshot can be deleted at any later time.
  */
-import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite';
 import { alreadyExists, dataLoss, failedPrecondition, invalidArgument, notFound } from '../../kernel/errors.js';
+import { failpoint } from '../failpoint.js';
 import { updateLabels, withoutEmpty } from '../labels.js';
 import { now } from '../rpc/timestamp.js';
-import { GroupCommit, sqliteError } from './group-commit.js';
+import { DamagedDatabase, type Schema } from '../sqlite/connection.js';
+import { Database, type Writer } from '../sqlite/database.js';
+import { Reserve } from '../sqlite/reserve.js';
+import { integer, type Row, size, stringMap, text } from '../sqlite/row.js';
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -54,107 +57,89 @@ export interface CommitRecord {
   readonly parent: string;
 }
 
-const VERSION = 1;
-
 /** AUTOINCREMENT remembers the highest id ever used. */
-const SCHEMA = `
-CREATE TABLE snapshots (
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
-  name TEXT NOT NULL UNIQUE,
-  parent INTEGER REFERENCES snapshots(id),
-  kind TEXT NOT NULL,
-  created INTEGER NOT NULL,
-  updated INTEGER NOT NULL,
-  labels TEXT NOT NULL,
-  inodes INTEGER NOT NULL DEFAULT 0,
-  size INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE INDEX snapshots_parent ON snapshots(parent);
-PRAGMA user_version = ${VERSION};
-`;
+const SCHEMA: Schema = {
+  // "ksnp"
+  applicationId: 0x6b73_6e70,
+  version: 1,
+  create: `
+    CREATE TABLE snapshots (
+      id INTEGER PRIMARY KEY AUTOINCREMENT,
+      name TEXT NOT NULL UNIQUE,
+      parent INTEGER REFERENCES snapshots(id),
+      kind TEXT NOT NULL,
+      created INTEGER NOT NULL,
+      updated INTEGER NOT NULL,
+      labels TEXT NOT NULL,
+      inodes INTEGER NOT NULL DEFAULT 0,
+      size INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE INDEX snapshots_parent ON snapshots(parent)`,
+};
 
-const COLUMNS = `s.id, s.name, s.kind, s.created, s.updated, s.labels, s.inodes, s.size, coalesce(p.name, '') AS parent
+const SELECT = `SELECT s.id, s.name, s.kind, s.created, s.updated, s.labels, s.inodes, s.size, coalesce(p.name, '') AS parent
   FROM snapshots s LEFT JOIN snapshots p ON p.id = s.parent`;
+
+const ANCESTORS = `WITH RECURSIVE chain(id, depth) AS (
+    SELECT parent, 1 FROM snapshots WHERE id = ?
+    UNION ALL SELECT s.parent, depth + 1 FROM chain JOIN snapshots s ON s.id = chain.id
+  ) SELECT id FROM chain WHERE id IS NOT NULL ORDER BY depth`;
+
+const INSERT = 'INSERT INTO snapshots (id, name, parent, kind, created, updated, labels) VALUES (?, ?, ?, ?, ?, ?, ?)';
+
+const COMMIT = `UPDATE snapshots SET name = ?1, parent = ?2, kind = 'committed', created = ?3, updated = ?3,
+  labels = ?4, inodes = ?5, size = ?6 WHERE id = ?7`;
 
 const PAGE = 256;
 
-type Row = Record<string, SQLOutputValue>;
-
-function text(row: Row, column: string): string {
-  const value = row[column];
-  if (typeof value !== 'string') throw dataLoss(`snapshot records: column "${column}" holds no text`);
-  return value;
-}
-
-function integer(row: Row, column: string): bigint {
-  const value = row[column];
-  if (typeof value !== 'bigint') throw dataLoss(`snapshot records: column "${column}" holds no integer`);
-  return value;
-}
-
-function parseLabels(json: string): Labels {
-  const value: unknown = JSON.parse(json);
-  if (typeof value !== 'object' || value === null) throw dataLoss('snapshot records: labels are not an object');
-  return Object.fromEntries(Object.entries(value).map(([key, label]) => [key, String(label)]));
-}
+/** Bytes set aside for removals on a full disk. */
+const RESERVE = 256 * 1024;
 
 function toRecord(row: Row): SnapshotRecord {
   const kind = KINDS.find((known) => known === row.kind);
   if (kind === undefined) throw dataLoss(`snapshot records: unknown kind "${row.kind}"`);
   return {
-    id: Number(integer(row, 'id')),
+    id: size(row, 'id'),
     kind,
     name: text(row, 'name'),
     parent: text(row, 'parent'),
     createdAt: integer(row, 'created'),
     updatedAt: integer(row, 'updated'),
-    labels: parseLabels(text(row, 'labels')),
-    usage: { inodes: Number(integer(row, 'inodes')), size: Number(integer(row, 'size')) },
+    labels: stringMap(row, 'labels'),
+    usage: { inodes: size(row, 'inodes'), size: size(row, 'size') },
   };
 }
 
-function openDatabase(file: string): DatabaseSync {
-  const database = new DatabaseSync(file, { readBigInts: true });
-  try {
-    // Exclusive: one process owns the records, and needs no shared memory file for that.
-    database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
-    const row = database.prepare('PRAGMA user_version').get();
-    const version = row === undefined ? -1 : Number(row.user_version);
-    if (version === 0) database.exec(`BEGIN IMMEDIATE; ${SCHEMA} COMMIT;`);
-    else if (version !== VERSION) {
-      throw failedPrecondition(`open "${file}": its version is ${version}, this daemon knows ${VERSION}`, {
-        remedy: 'use the daemon that wrote it',
-      });
-    }
-    return database;
-  } catch (error) {
-    database.close();
-    throw error;
-  }
-}
+const toJson = (labels: Labels): string => JSON.stringify(withoutEmpty(labels));
 
-export class SnapshotRecords implements Disposable {
-  readonly #database: DatabaseSync;
-  readonly #commits: GroupCommit;
-  readonly #statements: Readonly<Record<keyof typeof STATEMENTS, StatementSync>>;
+export class SnapshotRecords {
+  readonly #database: Database;
   #lastId: number;
 
-  private constructor(database: DatabaseSync, file: string) {
+  private constructor(database: Database) {
     this.#database = database;
-    this.#commits = new GroupCommit(database, `"${file}"`);
-    this.#statements = prepare(database);
-    this.#lastId = Number(this.#statements.lastId.get()?.seq ?? 0);
+    const row = database.get("SELECT seq FROM sqlite_sequence WHERE name = 'snapshots'");
+    this.#lastId = row === undefined ? 0 : size(row, 'seq');
   }
 
   /**
-   * Opens or creates the records. UNAVAILABLE while another process has them open,
-   * FAILED_PRECONDITION when a newer version wrote them, DATA_LOSS when they are damaged.
+   * Opens or creates the records. FAILED_PRECONDITION while another process has them open or
+   * when a newer version wrote them, DATA_LOSS when they are damaged. `warn` is told when the
+   * disk is full.
    */
-  static open(file: string): SnapshotRecords {
+  static async open(file: string, warn: (message: string) => void): Promise<SnapshotRecords> {
+    const reserve = new Reserve(`${file}.reserve`, {
+      size: RESERVE,
+      onRelease: () => warn('disk full: using the reserve to remove snapshots'),
+    });
     try {
-      return new SnapshotRecords(openDatabase(file), file);
-    } catch (error) {
-      throw sqliteError(error, `open snapshot records "${file}"`);
+      return new SnapshotRecords(await Database.open(file, SCHEMA, reserve));
+    } catch (cause) {
+      if (!(cause instanceof DamagedDatabase)) throw cause;
+      throw dataLoss(`open the records of snapshots: ${cause.message}`, {
+        remedy: `move the directory of "${file}" away and pull the images again`,
+        cause,
+      });
     }
   }
 
@@ -170,7 +155,7 @@ export class SnapshotRecords implements Disposable {
   }
 
   find(name: string): SnapshotRecord | undefined {
-    const row = this.#statements.find.get(name);
+    const row = this.#database.get(`${SELECT} WHERE s.name = ?`, name);
     return row === undefined ? undefined : toRecord(row);
   }
 
@@ -192,19 +177,19 @@ export class SnapshotRecords implements Disposable {
 
   /** Ids of a snapshot's ancestors, nearest first. */
   ancestors(id: number): number[] {
-    return this.#statements.ancestors.all(id).map((row) => Number(integer(row, 'id')));
+    return this.#database.all(ANCESTORS, id).map((row) => size(row, 'id'));
   }
 
   /** Every id in use. */
   ids(): Set<number> {
-    return new Set(this.#statements.ids.all().map((row) => Number(integer(row, 'id'))));
+    return new Set(this.#database.all('SELECT id FROM snapshots').map((row) => size(row, 'id')));
   }
 
   /** In order of name, read in pages: changes made meanwhile may or may not show. */
   *walk(): Generator<SnapshotRecord> {
     let after = '';
     for (;;) {
-      const page = this.#statements.page.all(after, PAGE).map(toRecord);
+      const page = this.#database.all(`${SELECT} WHERE s.name > ? ORDER BY s.name LIMIT ?`, after, PAGE).map(toRecord);
       yield* page;
       const last = page.at(-1);
       if (last === undefined) return;
@@ -231,10 +216,10 @@ export class SnapshotRecords implements Disposable {
 
   /** As {@link checkNew}. */
   create({ id, kind, key, parent, labels }: NewSnapshot): Promise<SnapshotRecord> {
-    return this.#commits.run(() => {
+    return this.#change((sql) => {
       const parentId = this.checkNew(key, parent)?.id ?? null;
       const time = now();
-      this.#statements.insert.run(id, key, parentId, kind, time, time, JSON.stringify(withoutEmpty(labels)));
+      sql.run(INSERT, id, key, parentId, kind, time, time, toJson(labels));
       return this.get(key);
     });
   }
@@ -260,80 +245,46 @@ export class SnapshotRecords implements Disposable {
    * NOT_FOUND; FAILED_PRECONDITION; ALREADY_EXISTS; INVALID_ARGUMENT for a second parent.
    */
   commit({ name, key, labels, usage, parent }: CommitRecord): Promise<SnapshotRecord> {
-    return this.#commits.run(() => {
+    return this.#change((sql) => {
       const record = this.checkCommit(name, key, parent);
       const newParent = parent === '' ? record.parent : parent;
       const parentId = newParent === '' ? null : this.parent(newParent).id;
-      const kept = JSON.stringify(withoutEmpty(labels));
-      this.#statements.commit.run(name, parentId, now(), kept, usage.inodes, usage.size, record.id);
+      sql.run(COMMIT, name, parentId, now(), toJson(labels), usage.inodes, usage.size, record.id);
       return this.get(name);
     });
   }
 
   /** NOT_FOUND; FAILED_PRECONDITION while a child exists. */
   remove(name: string): Promise<SnapshotRecord> {
-    return this.#commits.run(() => {
+    return this.#change((sql) => {
       const record = this.get(name);
-      const child = this.#statements.child.get(record.id);
+      const child = sql.get('SELECT name FROM snapshots WHERE parent = ? LIMIT 1', record.id);
       if (child !== undefined) {
         throw failedPrecondition(`cannot remove snapshot "${name}": "${text(child, 'name')}" has it as its parent`);
       }
-      this.#statements.remove.run(record.id);
+      sql.run('DELETE FROM snapshots WHERE id = ?', record.id);
       return record;
-    });
+    }, true);
   }
 
   /** NOT_FOUND; INVALID_ARGUMENT for mask paths other than `labels` and `labels.KEY`. */
   update(name: string, labels: Labels, mask?: readonly string[]): Promise<SnapshotRecord> {
-    return this.#commits.run(() => {
+    return this.#change((sql) => {
       const record = this.get(name);
       const updated = updateLabels(`snapshot "${name}"`, record.labels, labels, mask);
-      this.#statements.update.run(now(), JSON.stringify(withoutEmpty(updated)), record.id);
+      sql.run('UPDATE snapshots SET updated = ?, labels = ? WHERE id = ?', now(), toJson(updated), record.id);
       return this.get(name);
     });
   }
 
   /** Makes pending changes durable first. Idempotent. */
-  close(): void {
-    if (!this.#database.isOpen) return;
-    this.#commits.close();
-    this.#database.close();
+  close(): Promise<void> {
+    return this.#database.close();
   }
 
-  [Symbol.dispose](): void {
-    this.close();
+  async #change<T>(work: (sql: Writer) => T, frees = false): Promise<T> {
+    const result = await this.#database.mutate(work, { frees });
+    failpoint('snap.meta');
+    return result;
   }
-}
-
-const STATEMENTS = {
-  lastId: "SELECT seq FROM sqlite_sequence WHERE name = 'snapshots'",
-  find: `SELECT ${COLUMNS} WHERE s.name = ?`,
-  page: `SELECT ${COLUMNS} WHERE s.name > ? ORDER BY s.name LIMIT ?`,
-  ids: 'SELECT id FROM snapshots',
-  ancestors: `WITH RECURSIVE chain(id, depth) AS (
-      SELECT parent, 1 FROM snapshots WHERE id = ?
-      UNION ALL SELECT s.parent, depth + 1 FROM chain JOIN snapshots s ON s.id = chain.id
-    ) SELECT id FROM chain WHERE id IS NOT NULL ORDER BY depth`,
-  insert: 'INSERT INTO snapshots (id, name, parent, kind, created, updated, labels) VALUES (?, ?, ?, ?, ?, ?, ?)',
-  commit: `UPDATE snapshots SET name = ?1, parent = ?2, kind = 'committed', created = ?3, updated = ?3,
-      labels = ?4, inodes = ?5, size = ?6 WHERE id = ?7`,
-  child: 'SELECT name FROM snapshots WHERE parent = ? LIMIT 1',
-  remove: 'DELETE FROM snapshots WHERE id = ?',
-  update: 'UPDATE snapshots SET updated = ?, labels = ? WHERE id = ?',
-} as const;
-
-function prepare(database: DatabaseSync): Readonly<Record<keyof typeof STATEMENTS, StatementSync>> {
-  const of = (name: keyof typeof STATEMENTS): StatementSync => database.prepare(STATEMENTS[name]);
-  return {
-    lastId: of('lastId'),
-    find: of('find'),
-    page: of('page'),
-    ids: of('ids'),
-    ancestors: of('ancestors'),
-    insert: of('insert'),
-    commit: of('commit'),
-    child: of('child'),
-    remove: of('remove'),
-    update: of('update'),
-  };
 }

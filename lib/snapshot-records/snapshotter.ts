@@ -85,15 +85,18 @@ export class StoredSnapshotter {
 
   /** Opens what is at `root` or starts anew, and deletes leftovers in the background. Errors of {@link SnapshotRecords.open}. */
   static async open(options: SnapshotterOptions): Promise<StoredSnapshotter> {
-    const records = SnapshotRecords.open(join(options.root, 'metadata.db'));
+    const { storage, warn } = options;
+    const records = await SnapshotRecords.open(join(options.root, 'metadata.db'), (message) =>
+      warn(message, undefined),
+    );
     try {
-      for (const id of await options.storage.ids()) records.skipId(id);
+      for (const id of await storage.ids()) records.skipId(id);
     } catch (error) {
-      records.close();
+      await records.close();
       throw error;
     }
     const snapshotter = new StoredSnapshotter(options, records);
-    snapshotter.cleanup().catch((error: unknown) => options.warn('leftovers of former runs cannot be listed', error));
+    snapshotter.cleanup().catch((error: unknown) => warn('leftovers of former runs cannot be listed', error));
     return snapshotter;
   }
 
@@ -158,7 +161,7 @@ export class StoredSnapshotter {
   async close(): Promise<void> {
     this.#closing = true;
     await this.#cleaning;
-    this.#records.close();
+    await this.#records.close();
   }
 
   #layer({ id, kind, labels }: SnapshotRecord): Layer {
@@ -181,7 +184,8 @@ export class StoredSnapshotter {
       failpoint('snap.mkdir');
       await this.#records.create({ id: layer.id, kind, key, parent, labels });
     } catch (error) {
-      await this.#destroy(layer.id);
+      // When the disk failed under it, the record may be there all the same.
+      if (this.#records.find(key)?.id !== layer.id) await this.#destroy(layer.id);
       throw fileError(error, `making snapshot "${key}"`);
     } finally {
       this.#creating.delete(layer.id);

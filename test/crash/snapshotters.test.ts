@@ -18,8 +18,8 @@ const PASSES: Readonly<Record<Kind, readonly number[]>> = { overlay: [0, 3], vfs
 
 /** Every failpoint on the way of a snapshot. */
 const failpoints = (kind: Kind): string[] =>
-  ['mkdir', 'tx', 'meta', 'commit', 'remove', 'rmdir'].flatMap((point) =>
-    PASSES[kind].map((passes) => `snap.${point}=${passes}*off->kill`),
+  ['snap.mkdir', 'db.commit', 'snap.meta', 'snap.commit', 'snap.remove', 'snap.rmdir'].flatMap((point) =>
+    PASSES[kind].map((passes) => `${point}=${passes}*off->kill`),
   );
 
 const directory = (kind: Kind) => (kind === 'btrfs' ? loopFilesystem('btrfs') : scratch(`crash-${kind}`));

@@ -1,13 +1,16 @@
 import { closeSync, fsyncSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
-import type { Logger } from 'pino';
-import { isErrno } from '../../lib/errno.js';
-import type { SpaceReserve } from '../../lib/sqlite/database.js';
-
-/** Bytes: enough for the log of a few hundred deletions. */
-const SIZE = 2 * 1024 * 1024;
+import { isErrno } from '../errno.js';
+import type { SpaceReserve } from './database.js';
 
 /** Milliseconds between attempts to set the space aside again. */
 const RETRY = 1000;
+
+export interface ReserveOptions {
+  /** Bytes; a deletion takes some kilobytes of the log. */
+  readonly size: number;
+  /** Called when the disk is full and the space is given up. */
+  readonly onRelease: () => void;
+}
 
 /**
  * A file full of zeros beside the database. On a full disk it is deleted, and
@@ -15,21 +18,23 @@ const RETRY = 1000;
  */
 export class Reserve implements SpaceReserve {
   readonly #file: string;
-  readonly #log: Logger;
+  readonly #size: number;
+  readonly #onRelease: () => void;
   #there: boolean;
   #tried = Number.NEGATIVE_INFINITY;
 
-  constructor(file: string, log: Logger) {
+  constructor(file: string, { size, onRelease }: ReserveOptions) {
     this.#file = file;
-    this.#log = log;
-    this.#there = statSync(file, { throwIfNoEntry: false })?.size === SIZE;
+    this.#size = size;
+    this.#onRelease = onRelease;
+    this.#there = statSync(file, { throwIfNoEntry: false })?.size === size;
   }
 
   release(): boolean {
     if (!this.#there) return false;
     this.#there = false;
     rmSync(this.#file, { force: true });
-    this.#log.warn({ file: this.#file }, 'disk full: using the reserve to remove things');
+    this.#onRelease();
     return true;
   }
 
@@ -44,7 +49,9 @@ export class Reserve implements SpaceReserve {
   #fill(): boolean {
     const descriptor = openSync(this.#file, 'w', 0o600);
     try {
-      for (let written = 0; written < SIZE; ) written += writeSync(descriptor, Buffer.alloc(SIZE - written));
+      for (let written = 0; written < this.#size; ) {
+        written += writeSync(descriptor, Buffer.alloc(this.#size - written));
+      }
       fsyncSync(descriptor);
       return true;
     } catch (error) {
