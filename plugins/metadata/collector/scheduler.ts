@@ -29,6 +29,9 @@ const LONGEST_TIMER = 2 ** 31 - 1;
  */
 const AFTER_REMOVAL = 60_000;
 
+/** Things that expire in a row are taken together, so often at most. */
+const EXPIRY_STEP = 100;
+
 /** Added to the pause after a collection that failed. */
 const AFTER_FAILURE = 1000;
 
@@ -59,6 +62,7 @@ export class Scheduler implements GarbageCollector, CollectionTrigger {
     this.#runner = runner;
     this.#pacing = pacing;
     this.#log = log;
+    this.#earliest = performance.now() + pacing.startupDelay;
     this.#schedule(pacing.startupDelay);
   }
 
@@ -80,10 +84,10 @@ export class Scheduler implements GarbageCollector, CollectionTrigger {
     if (this.#stopped || due >= this.#expiryDue) return;
     this.#expiryDue = due;
     clearTimeout(this.#expiryTimer);
-    const wait = Math.min(Math.max(milliseconds, 0), LONGEST_TIMER);
+    const wait = Math.min(Math.max(milliseconds, EXPIRY_STEP), LONGEST_TIMER);
     this.#expiryTimer = setTimeout(() => {
       this.#expiryDue = Number.POSITIVE_INFINITY;
-      this.#schedulePaced(0);
+      this.#schedule(0);
     }, wait);
     this.#expiryTimer.unref();
   }
