@@ -33,6 +33,9 @@ function ask(path: string): Promise<Answer> {
   });
 }
 
+/** What is not there yet comes to light only for an object that exists; an empty message names none. */
+const REFUSALS: readonly number[] = [status.UNIMPLEMENTED, status.NOT_FOUND];
+
 /** No plugin has registered the call. */
 const isUnknown = ({ code, details }: Answer): boolean =>
   code === status.UNIMPLEMENTED && /does not implement the method/.test(details);
@@ -43,7 +46,7 @@ const isTtrpc = (call: string): boolean => call.startsWith('containerd.services.
 for (const { call, status: said } of compatibilityOf(page).filter(({ call }) => !isTtrpc(call))) {
   test(`${call}: ${said}`, async () => {
     const answer = await ask(`/${call}`);
-    if (said === 'not yet') assert.equal(answer.code, status.UNIMPLEMENTED);
+    if (said === 'not yet') assert.ok(REFUSALS.includes(answer.code), answer.details);
     else assert.equal(isUnknown(answer), false, answer.details);
   });
 }
