@@ -180,7 +180,7 @@ export class SnapshotRecords implements Snapshots {
     return this.#backend(snapshotter).capabilities;
   }
 
-  #create(
+  async #create(
     kind: 'prepare' | 'view',
     scope: Scope,
     snapshotter: string,
