@@ -15,5 +15,8 @@ export const SOCKET = 's';
 export const supervisorDirectory = (state: string, group: string): string =>
   join(state, SUPERVISORS, createHash('sha256').update(group).digest('hex').slice(0, 12));
 
+/** Where bundles and supervisors are, in a daemon's state directory; containerd calls it so too. */
+export const tasksDirectory = (daemonState: string): string => join(daemonState, 'io.containerd.runtime.v2.task');
+
 /** Where the OCI runtime keeps its own state unless told otherwise. */
 export const runtimeRoot = (state: string): string => join(state, '.runtime');

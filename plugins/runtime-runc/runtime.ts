@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { TaskExecAdded, TaskExit } from '../../api/gen/events/task.js';
+import { TaskDelete, TaskExecAdded, TaskExit } from '../../api/gen/events/task.js';
 import type { Event, ProcessRecord } from '../../api/gen/runtime/supervisor.js';
 import { Status } from '../../api/gen/types/task.js';
 import type { Events } from '../../kernel/contracts/events.js';
@@ -58,6 +58,8 @@ interface Entry {
   readonly bundle: string;
   /** Exits that were published since this daemon started, by exec id. */
   readonly exits: Map<string, ExitStatus>;
+  /** A call is under way that deletes it. */
+  deleting: boolean;
 }
 
 /** Annotations that name the pod a container belongs to. */
@@ -129,7 +131,7 @@ export class RuncRuntime implements Runtime {
         return undefined;
       }
       const link = await this.#links.get(namespace, group);
-      this.#add(namespace, id, { link, bundle, exits: new Map() });
+      this.#add(namespace, id, { link, bundle, exits: new Map(), deleting: false });
       return link;
     } catch (error) {
       log.error({ err: error, bundle }, 'bundle left alone');
@@ -184,7 +186,21 @@ export class RuncRuntime implements Runtime {
       entry?.exits.set(execId, { exitStatus: exit.exitStatus, exitedAt: fromTimestamp(exit.exitedAt) });
       entry?.link.release(exit.containerId, execId);
     }
+    if (isAny(TaskDelete, event)) this.#onDeleted(namespace, unpackAny(TaskDelete, event).containerId);
     this.#options.events.forward({ timestamp: fromTimestamp(timestamp), namespace, topic, event });
+  }
+
+  /** Deleted by somebody who spoke to the supervisor directly. */
+  #onDeleted(namespace: string, id: string): void {
+    const entry = this.#tasks.get(namespace)?.get(id);
+    if (entry === undefined || entry.deleting) return;
+    this.#drop(namespace, id, entry);
+  }
+
+  #drop(namespace: string, id: string, entry: Entry): void {
+    this.#remove(namespace, id, entry).catch((error: unknown) =>
+      this.#options.log.error({ err: error, namespace, id }, 'removing a bundle'),
+    );
   }
 
   /** What the supervisor of a link has; of the others of that link nothing is left. */
@@ -193,9 +209,7 @@ export class RuncRuntime implements Runtime {
     for (const [id, entry] of [...(this.#tasks.get(namespace) ?? [])]) {
       if (entry.link !== link || ids.has(id)) continue;
       this.#options.log.warn({ namespace, id }, 'task is gone: it was being made or deleted when its supervisor died');
-      this.#remove(namespace, id, entry).catch((error: unknown) =>
-        this.#options.log.error({ err: error, namespace, id }, 'removing a bundle'),
-      );
+      this.#drop(namespace, id, entry);
     }
   }
 
@@ -213,7 +227,7 @@ export class RuncRuntime implements Runtime {
     link.addTask(1);
     try {
       const pid = await this.#createIn(scope, link, bundle, task);
-      this.#add(namespace, task.id, { link, bundle, exits: new Map() });
+      this.#add(namespace, task.id, { link, bundle, exits: new Map(), deleting: false });
       link.keepMade(bundle, '');
       return { pid };
     } catch (error) {
@@ -291,7 +305,11 @@ export class RuncRuntime implements Runtime {
 
   async delete(scope: Scope, process: ProcessId): Promise<DeletedProcess> {
     return this.#call(scope, process.id, async (stub, options, entry) => {
-      const { pid, exitStatus, exitedAt } = await stub.delete(wire(process), options);
+      entry.deleting ||= !process.execId;
+      const deleted = stub.delete(wire(process), options).finally(() => {
+        entry.deleting = false;
+      });
+      const { pid, exitStatus, exitedAt } = await deleted;
       if (process.execId) entry.link.release(process.id, process.execId);
       else await this.#remove(scope.namespace, process.id, entry);
       return { pid, exitStatus, exitedAt: fromTimestamp(exitedAt) };

@@ -15,5 +15,6 @@ export function controlService(supervisor: Supervisor): ServiceImplementation {
       if (request.instance === instance) supervisor.events.confirm(request.after);
       return { events: await supervisor.events.next(call.signal) };
     },
+    watch: (_request, call) => supervisor.events.watch(call.signal),
   });
 }

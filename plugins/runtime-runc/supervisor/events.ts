@@ -1,5 +1,6 @@
 /** Events on their way to the daemon: kept until it confirms them, whoever it is by then. */
 import type { Event } from '../../../api/gen/runtime/supervisor.js';
+import { resourceExhausted } from '../../../kernel/errors.js';
 import { type NamedCodec, packAny } from '../../../lib/rpc/any.js';
 import { now, toTimestamp } from '../../../lib/rpc/timestamp.js';
 
@@ -15,6 +16,7 @@ export class EventLog {
   #kept: Kept[] = [];
   #sequence = 0n;
   #waiting = new Set<() => void>();
+  readonly #watchers = new Set<Event[]>();
 
   /**
    * Appends an event. One with `onDelivered` is never dropped; the callback
@@ -30,6 +32,7 @@ export class EventLog {
     };
     this.#kept.push({ event, onDelivered });
     if (this.#kept.length > CAPACITY) this.#dropOne();
+    for (const watcher of this.#watchers) watcher.push(event);
     for (const wake of this.#waiting) wake();
     this.#waiting.clear();
   }
@@ -54,6 +57,22 @@ export class EventLog {
   async next(signal: AbortSignal): Promise<Event[]> {
     while (this.#kept.length === 0 && !signal.aborted) await this.#woken(signal);
     return this.#kept.map(({ event }) => event);
+  }
+
+  /** The events not confirmed yet and those that come, without confirming any; ends with the signal, or when it falls behind. */
+  async *watch(signal: AbortSignal): AsyncGenerator<Event> {
+    const queue = this.#kept.map(({ event }) => event);
+    this.#watchers.add(queue);
+    try {
+      while (!signal.aborted) {
+        if (queue.length > CAPACITY) throw resourceExhausted(`this watcher is ${CAPACITY} events behind`);
+        const event = queue.shift();
+        if (event === undefined) await this.#woken(signal);
+        else yield event;
+      }
+    } finally {
+      this.#watchers.delete(queue);
+    }
   }
 
   #woken(signal: AbortSignal): Promise<void> {
