@@ -11,7 +11,7 @@ export interface CommandOptions {
   readonly input?: string | Uint8Array;
   /** A file to be stdin itself, for programs that seek in it. */
   readonly inputFile?: string;
-  /** Milliseconds after which the program is killed. Default 60 000. */
+  /** Milliseconds after which the program is killed. Default 180 000. */
   readonly timeout?: number;
 }
 
@@ -161,7 +161,7 @@ export class Background implements AsyncDisposable {
   }
 
   /** As `ended`, but kills the program and rejects after `timeout` ms. */
-  async end(timeout = 60_000): Promise<Outcome> {
+  async end(timeout = 180_000): Promise<Outcome> {
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
       this.#child.kill('SIGKILL');
