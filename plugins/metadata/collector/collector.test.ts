@@ -264,4 +264,14 @@ describe('collector: what is under way', () => {
     await Promise.all([first, second]);
     assert.ok(!(await metadata.digests(NS)).includes(digest));
   });
+
+  it('who waits for a collection when the daemon stops is told', async () => {
+    await using metadata = await TestMetadata.start({
+      config: { gc: { startup_delay: '10h', schedule_delay: '10h' } },
+    });
+    const refused = assert.rejects(metadata.collector.collect(), coded('UNAVAILABLE'));
+    await metadata.kernel.stop();
+    await refused;
+    await assert.rejects(metadata.collector.collect(), coded('UNAVAILABLE'));
+  });
 });

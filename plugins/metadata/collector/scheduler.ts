@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { CollectionStats, GarbageCollector } from '../../../kernel/contracts/leases.js';
+import { unavailable } from '../../../kernel/errors.js';
 import type { CollectionTrigger } from '../core.js';
 import type { CollectionResult } from './collector.js';
 
@@ -94,16 +95,26 @@ export class Scheduler implements GarbageCollector, CollectionTrigger {
 
   collect(): Promise<CollectionStats> {
     this.#waiting ??= Promise.withResolvers();
-    this.#schedule(this.#pacing.scheduleDelay);
-    return this.#waiting.promise;
+    const { promise } = this.#waiting;
+    if (this.#stopped) this.#refuseWaiting();
+    else this.#schedule(this.#pacing.scheduleDelay);
+    // Somebody waits: the process must not end before.
+    this.#timer?.ref();
+    return promise;
   }
 
-  /** Waits for the collection under way and begins no other. */
+  /** Waits for the collection under way and begins no other: who waits for one is told, UNAVAILABLE. */
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#expiryTimer);
+    this.#refuseWaiting();
     await this.#running;
+  }
+
+  #refuseWaiting(): void {
+    this.#waiting?.reject(unavailable('no garbage is collected any more: the daemon stops'));
+    this.#waiting = undefined;
   }
 
   /** Not before the pause after the last one is over. */
@@ -117,7 +128,7 @@ export class Scheduler implements GarbageCollector, CollectionTrigger {
     this.#due = due;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#fire(), delay);
-    this.#timer.unref();
+    if (!this.#waiting) this.#timer.unref();
   }
 
   #fire(): void {
