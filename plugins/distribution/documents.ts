@@ -1,11 +1,11 @@
 /** Manifests, indexes and configurations: fetched, verified, kept in content with labels to what they refer to. */
-import type { Content } from '../../kernel/contracts/content.js';
+import type { Content, ContentWriter } from '../../kernel/contracts/content.js';
 import type { Descriptor, Labels } from '../../kernel/contracts/scope.js';
 import { dataLoss, hasCode, resourceExhausted } from '../../kernel/errors.js';
 import { digestOf, parseDigest } from '../../lib/digest.js';
 import { labelOf } from '../../lib/labels.js';
 import { ingestRef } from '../../lib/oci/media-types.js';
-import { Flights } from './flights.js';
+import { type Flight, Flights } from './flights.js';
 import type { Job } from './job.js';
 import { withSource } from './labels.js';
 import type { BlobEvent } from './progress.js';
@@ -46,10 +46,8 @@ export class Documents {
         return bytes;
       }
       try {
-        const bytes = await job.session.fetchDocument(descriptor, flight.signal);
-        await writer.truncate(0);
-        await writer.write(bytes);
-        await writer.commit({ size: descriptor.size, expected: descriptor.digest });
+        const bytes =
+          (await this.#adopt(job, descriptor, writer)) ?? (await this.#download(job, descriptor, writer, flight));
         flight.report({ kind: 'complete' });
         return bytes;
       } catch (error) {
@@ -58,6 +56,32 @@ export class Documents {
         throw error;
       }
     });
+  }
+
+  /** What is in the store already, in another namespace or from a daemon that was killed; undefined when that is not it. */
+  async #adopt(job: Job, descriptor: Descriptor, writer: ContentWriter): Promise<Buffer | undefined> {
+    const { digest: expected, size } = descriptor;
+    if (size === 0 || writer.status().offset !== size) return undefined;
+    try {
+      await writer.commit({ size, expected });
+    } catch (error) {
+      if (!hasCode(error, 'FAILED_PRECONDITION')) throw error;
+      return undefined;
+    }
+    return this.#read(job, descriptor);
+  }
+
+  async #download(
+    job: Job,
+    descriptor: Descriptor,
+    writer: ContentWriter,
+    { signal }: Flight<BlobEvent>,
+  ): Promise<Buffer> {
+    const bytes = await job.session.fetchDocument(descriptor, signal);
+    await writer.truncate(0);
+    await writer.write(bytes);
+    await writer.commit({ size: descriptor.size, expected: descriptor.digest });
+    return bytes;
   }
 
   async #read({ scope }: Job, { digest, size }: Descriptor): Promise<Buffer> {

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { hasCode } from '../../../kernel/errors.js';
 import { scratch } from '../../../test/harness/scratch.js';
-import { parseDuration } from './duration.js';
 import { CAPABILITIES, defaultHost, isMirrorOf } from './host.js';
 import { loadHosts } from './hosts-toml.js';
 
@@ -128,14 +127,4 @@ describe('hosts.toml', () => {
       });
     });
   }
-});
-
-describe('durations', () => {
-  it('are written as in Go', () => {
-    assert.equal(parseDuration('1m30s'), 90_000);
-    assert.equal(parseDuration('500ms'), 500);
-    assert.equal(parseDuration('1.5h'), 5_400_000);
-    assert.equal(parseDuration('0'), 0);
-    for (const text of ['', '5', 's', '-1s', '1s ', '1y', '1s1']) assert.ok(Number.isNaN(parseDuration(text)), text);
-  });
 });

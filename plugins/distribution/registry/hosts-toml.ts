@@ -9,7 +9,7 @@ import { join, resolve } from 'node:path';
 import { parse, TomlError } from 'smol-toml';
 import { z } from 'zod';
 import { invalidArgument } from '../../../kernel/errors.js';
-import { parseDuration } from './duration.js';
+import { parseDuration } from '../../../lib/duration.js';
 import type { TlsSettings } from './exchange.js';
 import { CAPABILITIES, type Capability, defaultHost, type RegistryHost } from './host.js';
 
@@ -126,9 +126,7 @@ function hostUrl(file: string, text: string): URL {
 async function readHost(file: string, directory: string, url: URL, table: HostTable): Promise<RegistryHost> {
   const base = new URL(url);
   base.pathname = apiPath(url.pathname, table.override_path ?? false);
-  const dialTimeout = table.dial_timeout === undefined ? undefined : parseDuration(table.dial_timeout);
-  if (Number.isNaN(dialTimeout))
-    throw invalidArgument(`"${file}": dial_timeout "${table.dial_timeout}" is not a duration such as "5s"`);
+  const dialTimeout = table.dial_timeout === undefined ? undefined : dialTimeoutOf(file, table.dial_timeout);
   const capabilities: readonly Capability[] = table.capabilities?.length ? table.capabilities : CAPABILITIES;
   return {
     base,
@@ -137,6 +135,14 @@ async function readHost(file: string, directory: string, url: URL, table: HostTa
     tls: await readTls(directory, table),
     ...(dialTimeout === undefined ? {} : { dialTimeout }),
   };
+}
+
+function dialTimeoutOf(file: string, text: string): number {
+  const timeout = parseDuration(text);
+  if (timeout === undefined || timeout <= 0) {
+    throw invalidArgument(`"${file}": dial_timeout "${text}" is not a duration such as "5s"`);
+  }
+  return timeout;
 }
 
 /** The API lives below `/v2` unless the file says that the path is complete. */
