@@ -18,7 +18,8 @@ const PLAIN = {
   middle: '   ',
 };
 
-const printable = (text: string): string =>
+/** Control characters, which names from a registry may hold, escaped. */
+export const printable = (text: string): string =>
   text.replace(/\p{Cc}/gu, (control) => `\\x${control.charCodeAt(0).toString(16).padStart(2, '0')}`);
 
 /**

@@ -55,7 +55,7 @@ export class Unpacker {
     }
     // Whoever made the snapshot: this caller's lease must hold the blob as well.
     await this.#services.blobs.fetch(job, descriptor, signal);
-    job.board.event(descriptor, { kind: 'extracted' });
+    if (outcome === 'unpacked') job.board.event(descriptor, { kind: 'extracted' });
     const labels = { [UNCOMPRESSED]: diffId };
     await this.#services.content.update(job.scope, descriptor.digest, labels, [`labels.${UNCOMPRESSED}`]);
   }

@@ -1,0 +1,232 @@
+/** The program itself, against a kernel with the real plugins. */
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, beforeEach, describe, it } from 'node:test';
+import { z } from 'zod';
+import { digestOf } from '../../lib/digest.js';
+import { run } from '../../test/harness/command.js';
+import { imageLayout } from '../../test/harness/images.js';
+import { startTestKernel, type TestKernel } from '../../test/harness/kernel.js';
+import { type Registry, startRegistry } from '../../test/harness/registry.js';
+import { type Scratch, scratch } from '../../test/harness/scratch.js';
+import { refuse, ScriptedRegistry } from '../../test/hostile/registry.js';
+
+const MAIN = join(import.meta.dirname, 'main.js');
+const SECRET = 'canary-7781';
+const PLUGINS = [
+  'content',
+  'content-service',
+  'diff',
+  'diff-service',
+  'differs',
+  'distribution',
+  'events',
+  'images-service',
+  'leases-service',
+  'metadata',
+  'server-grpc',
+  'snapshot-overlay',
+  'snapshots-service',
+  'streaming',
+  'streaming-service',
+  'transfer',
+];
+
+describe('dist', () => {
+  let directory: Scratch;
+  let kernel: TestKernel;
+  let registry: Registry;
+  let reference: string;
+  let address: string;
+
+  before(async () => {
+    directory = await scratch('dist');
+    address = join(directory.path, 'd.sock');
+    kernel = await startTestKernel({
+      plugins: PLUGINS,
+      config: { 'server-grpc': { address }, distribution: { hosts_directories: [], first_delay: 5 } },
+    });
+    registry = await startRegistry();
+    reference = await registry.push(await imageLayout('busybox'), 'test/busybox');
+  });
+  after(async () => {
+    await registry[Symbol.asyncDispose]();
+    await kernel[Symbol.asyncDispose]();
+    await directory[Symbol.asyncDispose]();
+  });
+
+  const dist = (args: readonly string[], input: string | Uint8Array = '') =>
+    run(process.execPath, [MAIN, ...args], {
+      env: { CONTAINERD_ADDRESS: address, CONTAINERD_NAMESPACE: 'cli' },
+      input,
+    });
+  const ok = async (...args: readonly string[]): Promise<string> => {
+    const { code, stdout, stderr } = await dist(args);
+    assert.equal(code, 0, stderr);
+    return stdout;
+  };
+  const fails = async (args: readonly string[], message: RegExp): Promise<void> => {
+    const { code, stderr } = await dist(args);
+    assert.equal(code, 1);
+    assert.match(stderr, message);
+    assert.doesNotMatch(stderr, /\n +at /);
+  };
+  const parse = <T extends z.ZodType>(schema: T, text: string): z.output<T> => schema.parse(JSON.parse(text));
+
+  describe('pull', () => {
+    it('prints plain lines where there is no terminal, the result last', async () => {
+      const lines = (await ok('pull', '--plain-http', reference)).trimEnd().split('\n');
+      assert.match(lines.at(-1) ?? '', new RegExp(`^${reference} sha256:[0-9a-f]{64}$`));
+      assert.ok(
+        lines.some((line) => /^layer [0-9a-f]{12} extracted$/.test(line)),
+        lines.join('\n'),
+      );
+      assert.match(await ok('images', 'check'), /complete \(3\/3\) +true/);
+    });
+
+    it('draws on a terminal, in place', async () => {
+      const command = [process.execPath, MAIN, '-a', address, '-n', 'terminal', 'pull', '--plain-http', reference].join(
+        ' ',
+      );
+      const { stdout, code } = await run('script', ['-qec', `stty cols 100 rows 30; ${command}`, '/dev/null']);
+      assert.equal(code, 0, stdout);
+      assert.ok(stdout.includes('\u001b['), 'it moves the cursor');
+      assert.match(stdout, /layer [0-9a-f]{12} +extracted/);
+    });
+
+    it('prints nothing but the result on request', async () => {
+      const quiet = await ok('pull', '--plain-http', '--quiet', reference);
+      assert.equal(quiet.split('\n').length, 2);
+      const result = parse(
+        z.object({ name: z.string(), digest: z.string() }),
+        await ok('pull', '--format', 'json', reference),
+      );
+      assert.equal(result.name, reference);
+    });
+
+    it('labels, and leaves packed what is not to be unpacked', async () => {
+      await ok('-n', 'packed', 'pull', '--plain-http', '--no-unpack', '--label', 'a=b', reference);
+      assert.match(await ok('-n', 'packed', 'images', 'check'), /complete \(3\/3\) +false/);
+      const list = parse(
+        z.array(z.object({ labels: z.record(z.string(), z.string()) })),
+        await ok('-n', 'packed', 'images', 'ls', '--format', 'json'),
+      );
+      assert.deepEqual(list[0]?.labels, { a: 'b' });
+      const top = (await ok('-n', 'packed', 'rootfs', 'unpack', reference)).trim();
+      assert.match(top, /^sha256:[0-9a-f]{64}$/);
+      assert.match(await ok('-n', 'packed', 'images', 'check'), /true/);
+    });
+
+    it('logs in by argument or by standard input, and tells nobody', async () => {
+      await using guarded = await ScriptedRegistry.start();
+      const wanted = `Basic ${Buffer.from(`me:${SECRET}`).toString('base64')}`;
+      guarded.script(
+        /./,
+        (response, { headers }, normal) => {
+          if (headers.authorization === wanted) normal();
+          else refuse(response, 401, 'DENIED', 'who are you?', { 'www-authenticate': 'Basic realm="r"' });
+        },
+        100,
+      );
+      const text = `${guarded.host}/a/b:c`;
+      await fails(['pull', text], /user name and a password/);
+      await fails(['pull', '--user', `me:${SECRET}`, text], /NOT|not|404/);
+      const byInput = await dist(['pull', '--user', 'me', '--password-stdin', text], `${SECRET}\n`);
+      assert.match(byInput.stderr, /404/);
+      const wrong = await dist(['pull', '--user', `me:${SECRET}x`, text]);
+      assert.match(wrong.stderr, /refused the credentials/);
+      assert.ok(!`${wrong.stderr}${wrong.stdout}`.includes(SECRET));
+      await fails(['pull', '--user', 'me', text], /--password-stdin/);
+    });
+
+    it('explains what went wrong', async () => {
+      await fails(['pull', `${registry.host}/test/absent:latest`], /answered 404/);
+      await fails(['pull', '::'], /malformed/);
+      await fails(['pull', '--platform', 'linux/a b', reference], /platform/);
+      await fails(
+        ['pull', '--snapshotter', 'nope', reference],
+        /snapshotter not loaded: "nope"; loaded are: overlayfs/,
+      );
+      await fails(['-a', '/nonexistent/d.sock', 'pull', reference], /\/nonexistent\/d\.sock/);
+      const { code, stderr } = await dist(['pull']);
+      assert.equal(code, 1);
+      assert.match(stderr, /missing required argument/);
+    });
+  });
+
+  describe('images', () => {
+    beforeEach(() => ok('pull', '--quiet', reference));
+
+    it('are listed, tagged, labelled, inspected and removed', async () => {
+      await ok('images', 'tag', reference, 'example.com/other:1');
+      await fails(['images', 'tag', reference, 'example.com/other:1'], /--force/);
+      await ok('images', 'tag', '--force', reference, 'example.com/other:1');
+      await ok('images', 'label', 'example.com/other:1', 'k=v');
+      assert.deepEqual((await ok('images', 'ls', '-q')).trim().split('\n'), [reference, 'example.com/other:1'].sort());
+      assert.match(
+        await ok('images', 'ls', 'name==example.com/other:1'),
+        /^NAME.*\nexample\.com\/other:1 +sha256:\S+ +[\d.]+ \w+ +linux\//,
+      );
+      assert.match(await ok('images', 'inspect', reference), /├── application\/vnd\.oci\.image\.config/);
+      const { code, stderr } = await dist(['images', 'rm', 'absent', 'example.com/other:1']);
+      assert.deepEqual([code, stderr], [1, 'dist: no image of the name "absent"\n']);
+      assert.equal(await ok('images', 'rm', '--sync', reference), `${reference}\n`);
+      assert.equal(await ok('content', 'ls', '-q'), '');
+    });
+  });
+
+  describe('content', () => {
+    it('comes in, goes out, and goes on where it stopped', async () => {
+      const bytes = randomBytes(3_000_000);
+      const digest = digestOf(bytes);
+      const sized = ['--expected-size', String(bytes.length), '--expected-digest', digest];
+      const short = await dist(['ingest', 'mine', ...sized], bytes.subarray(0, 1_000_000));
+      assert.equal(short.code, 1);
+      const active = parse(
+        z.array(z.object({ ref: z.string(), offset: z.number() })),
+        await ok('active', '--format', 'json'),
+      );
+      assert.deepEqual(active, [{ ref: 'mine', offset: 1_000_000 }]);
+      const whole = await dist(['content', 'ingest', 'mine', ...sized], bytes);
+      assert.deepEqual([whole.stdout, whole.stderr], [`${digest}\n`, '']);
+      const again = await dist(['ingest', 'other', ...sized], bytes);
+      assert.equal(again.stdout, `${digest}\n`);
+      const file = join(directory.path, 'out');
+      await ok('content', 'get', digest, '--output', file);
+      assert.deepEqual(await readFile(file), bytes);
+      const piped = await dist(['get', digest]);
+      assert.deepEqual(piped.bytes, bytes);
+      await ok('content', 'label', digest, 'a=b');
+      assert.match(await ok('content', 'ls', 'labels.a==b'), new RegExp(digest));
+      assert.equal(await ok('delete', digest), `${digest}\n`);
+      await fails(['delete', digest], /no content/);
+      await fails(['get', digest], new RegExp(digest));
+    });
+
+    it('is refused when it is not what was expected', async () => {
+      const wrong = await dist(['ingest', 'bad', '--expected-digest', digestOf(Buffer.from('x'))], 'y');
+      assert.equal(wrong.code, 1);
+      await ok('content', 'abort', 'bad');
+      assert.deepEqual(parse(z.array(z.unknown()), await ok('active', '--format', 'json')), []);
+      await fails(['ingest', 'bad', '--expected-digest', 'sha256:1'], /not a digest/);
+    });
+
+    it('is fetched without an unpack', async () => {
+      await ok('-n', 'fetched', 'fetch', '--plain-http', '-q', reference);
+      assert.match(await ok('-n', 'fetched', 'images', 'check'), /complete \(3\/3\) +false/);
+    });
+  });
+
+  it('prepares root filesystems', async () => {
+    const [layer = ''] = (await ok('pull', '--quiet', reference)).split('\n');
+    assert.ok(layer);
+    const top = (await ok('rootfs', 'unpack', reference)).trim();
+    const mount = await ok('rootfs', 'prepare', 'work', top, '--target', '/mnt/a b');
+    assert.match(mount, /^mount -t overlay overlay '\/mnt\/a b' -o /);
+    assert.equal(await ok('rootfs', 'mounts', 'work', '--target', '/mnt/a b'), mount);
+    await ok('rootfs', 'rm', 'work');
+    await fails(['rootfs', 'mounts', 'work'], /work/);
+  });
+});
