@@ -31,7 +31,7 @@ export interface Containers {
    * No mask: labels, spec, extensions, image and snapshotKey are replaced, and a
    * changed `snapshotter` or `runtime.name` is INVALID_ARGUMENT. Mask paths:
    * `labels`, `labels.K`, `extensions`, `extensions.K`, `spec`, `image`,
-   * `snapshotkey`, `snapshotter`; others INVALID_ARGUMENT.
+   * `snapshotkey`; others INVALID_ARGUMENT.
    */
   update(scope: Scope, container: NewContainer, mask?: UpdateMask): Promise<Container>;
   delete(scope: Scope, id: string): Promise<void>;

@@ -16,7 +16,7 @@ export interface Namespaces {
   list(): Promise<readonly Namespace[]>;
   /** ALREADY_EXISTS. */
   create(namespace: Namespace): Promise<Namespace>;
-  /** Mask paths `labels` and `labels.K` only; an empty value deletes the key. */
+  /** Mask paths `labels.K` only; an empty value deletes the key. No mask: all labels replaced. */
   update(namespace: Namespace, mask?: UpdateMask): Promise<Namespace>;
   /** NOT_FOUND; FAILED_PRECONDITION, listing what is left, while it holds anything. */
   delete(name: string): Promise<void>;

@@ -121,7 +121,7 @@ export class Database implements Reader {
    * DATA_LOSS once the disk has failed, from then on always.
    */
   mutate<T>(work: (writer: Writer) => T, { durable = true, frees = false }: MutateOptions = {}): Promise<T> {
-    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.#closed || this.#failure !== undefined) return Promise.reject(this.#failure ?? this.#isClosed());
     return new Promise<T>((resolve, reject) => {
       let result: { readonly value: T } | undefined;
       const job: Job = {
@@ -155,9 +155,13 @@ export class Database implements Reader {
     this.#commitQueue();
     await this.#flushing;
     clearTimeout(this.#idle);
-    this.#failure ??= failedPrecondition(`"${this.#connection.file}" is closed`);
+    this.#failure ??= this.#isClosed();
     this.#connection.close();
     await this.#log.close();
+  }
+
+  #isClosed(): Error {
+    return failedPrecondition(`"${this.#connection.file}" is closed`);
   }
 
   #reading<T>(read: () => T): T {

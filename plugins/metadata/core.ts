@@ -142,7 +142,8 @@ export class Core {
       sql.run('UPDATE sequence SET next = ?', next + SEQUENCE_BLOCK);
       return next;
     };
-    this.#sequence = await this.database.mutate(claim, { durable: false });
+    // Durable: a number lost in a power cut could name a backend's snapshot twice.
+    this.#sequence = await this.database.mutate(claim);
     this.#sequenceEnd = this.#sequence + SEQUENCE_BLOCK;
   }
 }
