@@ -110,14 +110,18 @@ export const collectionChecks: Checks = {
 
   async 'an expired lease or image holds nothing and goes'(bench) {
     const { leases, images } = bench.services;
-    await leases.create(A, { id: 'past', labels: { [`${GC}.expire`]: inHours(-1) } });
+    // Only once all is in place: what has expired already may go between any two of these calls.
+    const soon = Date.now() + 2_000;
+    const expireSoon = { [`${GC}.expire`]: new Date(soon).toISOString() };
+    await leases.create(A, { id: 'past', labels: expireSoon });
     await leases.create(A, { id: 'future', labels: { [`${GC}.expire`]: inHours(1) } });
     await leases.create(A, { id: 'nonsense', labels: { [`${GC}.expire`]: 'soon' } });
     await bench.blob({ ...A, lease: 'past' }, 'past');
     await bench.blob({ ...A, lease: 'future' }, 'future');
     await bench.blob({ ...A, lease: 'nonsense' }, 'nonsense');
-    await bench.image(A, 'old', digest('past'), { [`${GC}.expire`]: inHours(-1) });
+    await bench.image(A, 'old', digest('past'), expireSoon);
     await bench.image(A, 'new', digest('future'), { [`${GC}.expire`]: inHours(1) });
+    await new Promise((resolve) => setTimeout(resolve, Math.max(0, soon + 1 - Date.now())));
     await bench.collect();
     assert.deepEqual(await left(bench, 'past', 'future', 'nonsense'), ['future', 'nonsense']);
     assert.deepEqual(
@@ -133,11 +137,11 @@ export const collectionChecks: Checks = {
 
   async 'what expires goes by itself, with nobody calling'(bench) {
     const { leases } = bench.services;
-    await leases.create(A, { id: 'short', labels: { [`${GC}.expire`]: new Date(Date.now() + 400).toISOString() } });
+    await leases.create(A, { id: 'short', labels: { [`${GC}.expire`]: new Date(Date.now() + 2_000).toISOString() } });
     await bench.blob({ ...A, lease: 'short' }, 'text');
     await bench.collect();
     assert.deepEqual(await left(bench, 'text'), ['text']);
-    for (let tries = 0; tries < 100 && (await left(bench, 'text')).length > 0; tries += 1) {
+    for (let tries = 0; tries < 200 && (await left(bench, 'text')).length > 0; tries += 1) {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     assert.deepEqual(await left(bench, 'text'), []);
