@@ -10,7 +10,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
-import { RUN_VARIABLE, type TestRun, traces } from './harness/leaks.js';
+import { processesOf, RUN_VARIABLE, type TestRun, traces } from './harness/leaks.js';
 
 /** Milliseconds that a single test may take. */
 const TEST_TIMEOUT = 180_000;
@@ -105,7 +105,9 @@ function mountTestDirectory(): string {
   return path;
 }
 
-function removeTestDirectory(path: string): void {
+/** Ends what still runs, which the leak check has told or an interrupt has left, and removes the directory. */
+async function removeTestDirectory(path: string, testRun: TestRun): Promise<void> {
+  for (const { pid } of await processesOf(testRun)) process.kill(pid, 'SIGKILL');
   execFileSync('umount', ['--lazy', join(path, 't')]);
   execFileSync('umount', ['--lazy', path]);
   rmSync(path, { recursive: true });
@@ -120,9 +122,9 @@ function interrupted(): AbortSignal {
 
 async function main(): Promise<boolean> {
   const place = mountTestDirectory();
+  const directory = join(place, 't');
+  const testRun: TestRun = { directory, id: `${process.pid}-${Date.now()}` };
   try {
-    const directory = join(place, 't');
-    const testRun: TestRun = { directory, id: `${process.pid}-${Date.now()}` };
     const baseline = join(directory, 'baseline.json');
     writeFileSync(baseline, JSON.stringify(await traces(testRun)));
     process.env.KEELSON_TEST_DIR = directory;
@@ -135,7 +137,7 @@ async function main(): Promise<boolean> {
     await print(summary.events());
     return !summary.failed && !stop.aborted;
   } finally {
-    removeTestDirectory(place);
+    await removeTestDirectory(place, testRun);
   }
 }
 

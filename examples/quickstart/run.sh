@@ -22,6 +22,7 @@ work=$(mktemp -d /tmp/keelson-quickstart-XXXXXX)
 address=$work/keelson.sock
 daemon=
 registry=
+container=
 
 say() { printf '\n== %s\n' "$*"; }
 ctr() { bin/ctr --address "$address" "$@"; }
@@ -30,8 +31,11 @@ ctr() { bin/ctr --address "$address" "$@"; }
 clean_up() {
   status=$?
   trap '' INT TERM
+  if [ -n "$container" ] && kill -0 "$container" 2>/dev/null; then # interrupted
+    ctr delete --force quickstart >/dev/null || kill "$container"
+    wait "$container" || true
+  fi
   if [ -n "$daemon" ]; then
-    ctr delete --force quickstart >/dev/null 2>&1 || true # gone already, unless interrupted
     kill "$daemon" 2>/dev/null || true
     wait "$daemon" || { status=1; tail -n 20 "$work/daemon.log" >&2; }
   fi
@@ -39,7 +43,8 @@ clean_up() {
     kill "$registry"
     wait "$registry" 2>/dev/null || true # a signal ends it
   fi
-  rm -rf "$work"
+  for mount in $(cut -d' ' -f2 /proc/mounts | grep "^$work/"); do umount "$mount"; done # only after a crash
+  rm -rf --one-file-system "$work"
   exit $status
 }
 trap clean_up EXIT
@@ -134,4 +139,6 @@ say "dist pull $image"
 bin/dist --address "$address" pull $plain "$image"
 
 say "ctr run --rm $image quickstart $*"
-ctr run --rm --fifo-dir "$work/fifo" "$image" quickstart "$@"
+setsid bin/ctr --address "$address" run --rm --fifo-dir "$work/fifo" "$image" quickstart "$@" &
+container=$!
+wait $container

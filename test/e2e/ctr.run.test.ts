@@ -121,7 +121,7 @@ function suite(snapshotter: Snapshotter): void {
       'until_size() { until [ "$(stty size)" = "$1" ]; do sleep 0.05; done; }; ' +
       'tty; until_size "31 97"; echo right; read line; echo "<$line>"; until_size "40 120"; exit 5';
     const running = ctr.startInTerminal(...flags, '-t', image.debian, 'terminal', 'bash', '-c', script);
-    await running.stdout.until(/\/dev\/pts\/0\s+right\r/);
+    await running.stdout.until(/\/dev\/pts\/\d+\s+right\r/);
     running.write('hello\n');
     await running.stdout.until(/<hello>/);
     await succeed('stty', ['-F', await terminalOf(running.pid), 'rows', '40', 'cols', '120']);

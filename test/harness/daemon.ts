@@ -5,7 +5,7 @@ import { Client, credentials, Metadata } from '@grpc/grpc-js';
 import { Background, type Outcome, run, succeed } from './command.js';
 import { Ctr } from './ctr.js';
 import { eventually } from './eventually.js';
-import { belongings, processesOf, type TestRun } from './leaks.js';
+import { belongings, cgroupDirectories, processesOf, type TestRun } from './leaks.js';
 import { scratch } from './scratch.js';
 
 /** Which program to start: ours, or the machine's containerd as the measure of it. */
@@ -167,10 +167,10 @@ export class Daemon implements AsyncDisposable {
   }
 }
 
-/** Directories of a namespace on every hierarchy of v1, and on v2, deepest first. */
+/** Directories of a namespace's control groups, children before parents. */
 async function cgroupsOf(namespace: string): Promise<string[]> {
-  const find = 'find /sys/fs/cgroup -maxdepth 4 -depth -type d "(" -path "*/$1" -o -path "*/$1/*" ")"';
-  return (await succeed('sh', ['-c', find, 'sh', namespace])).split('\n').filter((path) => path !== '');
+  const all = await cgroupDirectories();
+  return all.filter((path) => path.split('/').includes(namespace)).reverse();
 }
 
 async function removeCgroups(namespace: string): Promise<void> {

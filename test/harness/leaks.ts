@@ -109,9 +109,12 @@ async function directoriesBelow(path: string): Promise<string[]> {
   return [...folders, ...deeper.flat()];
 }
 
+/** Directories of all control groups, on every hierarchy of v1 and on v2, parents before children. */
+export const cgroupDirectories = (): Promise<string[]> => directoriesBelow('/sys/fs/cgroup');
+
 /** Control groups outside what systemd and the login machinery make for themselves. */
 async function cgroups(): Promise<string[]> {
-  const all = await directoriesBelow('/sys/fs/cgroup');
+  const all = await cgroupDirectories();
   return all.filter((path) => !/\.(slice|scope|service|mount)(\/|$)/.test(path)).map((path) => `cgroup ${path}`);
 }
 
