@@ -44,24 +44,3 @@ export async function readFeatures(path: string): Promise<AnyMessage | undefined
     return undefined;
   }
 }
-
-/**
- * First versions of runc without a known way out of a container, by release
- * line; lines older than the first here have none. CVE-2025-31133,
- * CVE-2025-52565 and CVE-2025-52881 are the last escapes (runc's changelog).
- */
-const RUNC_SAFE: readonly (readonly [line: string, patch: number])[] = [
-  ['1.2', 8],
-  ['1.3', 3],
-];
-
-/** Why that program should not run strangers' containers; undefined when nothing is known against it. */
-export function knownWeakness({ name, version }: ProgramVersion): string | undefined {
-  const [, major = '', minor = '', patch = ''] = /^(\d+)\.(\d+)\.(\d+)/.exec(version) ?? [];
-  if (name !== 'runc' || major === '') return undefined;
-  const line = RUNC_SAFE.find(([safe]) => safe === `${major}.${minor}`);
-  const isOld =
-    line === undefined ? Number(major) < 1 || (major === '1' && Number(minor) < 2) : Number(patch) < line[1];
-  if (!isOld) return undefined;
-  return `runc ${version} has known container escapes (CVE-2025-31133, CVE-2025-52565, CVE-2025-52881) unless its packager has patched them; upgrade to 1.2.8, 1.3.3 or later`;
-}
