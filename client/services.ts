@@ -3,6 +3,7 @@
 import { ContentDefinition } from '../api/content.js';
 import { HealthDefinition } from '../api/gen/grpc/health.js';
 import { ContainersDefinition } from '../api/gen/services/containers.js';
+import { ControlDefinition } from '../api/gen/services/control.js';
 import { DiffDefinition } from '../api/gen/services/diff.js';
 import { EventsDefinition } from '../api/gen/services/events.js';
 import { ImagesDefinition } from '../api/gen/services/images.js';
@@ -21,6 +22,7 @@ import type { ServiceDefinition } from '../lib/rpc/definition.js';
 export const SERVICES = {
   containers: ContainersDefinition,
   content: ContentDefinition,
+  control: ControlDefinition,
   diff: DiffDefinition,
   events: EventsDefinition,
   health: HealthDefinition,

@@ -10,7 +10,7 @@ import { TaskDefinition as TaskV2Definition } from '../api/gen/runtime/task-v2.j
 import { TaskDefinition } from '../api/gen/runtime/task-v3.js';
 import { hasCode, invalidArgument, notFound } from '../kernel/errors.js';
 import { isErrno } from '../lib/errno.js';
-import { SOCKET, supervisorDirectory, tasksDirectory } from '../lib/supervisor/layout.js';
+import { SOCKET, shimsDirectory, supervisorDirectory, tasksDirectory } from '../lib/supervisor/layout.js';
 import { type CallOptions, type Stub, TtrpcClient } from '../lib/ttrpc/client.js';
 import { scopeMetadata } from '../lib/ttrpc/metadata.js';
 
@@ -31,9 +31,12 @@ export interface Shim extends Disposable {
   events(signal?: AbortSignal): AsyncIterable<Event>;
 }
 
-/** The directory of a task's bundle, below the state directory of a daemon. */
-export const bundlePath = (state: string, namespace: string, id: string): string =>
-  join(tasksDirectory(state), namespace, id);
+/** The directory of a task's bundle, below the state directory of a daemon: of our supervisors, or of stock shims. */
+export function bundlePath(state: string, namespace: string, id: string): string {
+  const ours = join(tasksDirectory(state), namespace, id);
+  const stock = join(shimsDirectory(state), namespace, id);
+  return !existsSync(ours) && existsSync(stock) ? stock : ours;
+}
 
 async function readIfThere(path: string): Promise<string | undefined> {
   try {

@@ -16,6 +16,9 @@ declare const KEELSON_BUNDLED: boolean | undefined;
 
 const isBundled = typeof KEELSON_BUNDLED === 'boolean' && KEELSON_BUNDLED;
 
+/** Absolute path of the launcher of a command line, for programs that are told to run it. */
+export const launcherPath = (name: string): string => fileURLToPath(new URL(`../../bin/${name}`, import.meta.url));
+
 /** Absolute path of the JavaScript file to run, for the bundled programs and for the merely compiled ones. */
 export const programPath = (name: ProgramName): string =>
   fileURLToPath(new URL(isBundled ? `./${name}.js` : `../${PROGRAMS[name]}.js`, import.meta.url));

@@ -1,13 +1,14 @@
 /** The files of a control group: small texts that vanish with it. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { isErrno } from '../errno.js';
+import { readKernelFile } from '../linux/kernel-file.js';
 
 /** The text; undefined when the file, its controller or the group is not there. */
 export function readText(directory: string | undefined, file: string): string | undefined {
   if (directory === undefined) return undefined;
   try {
-    return readFileSync(join(directory, file), 'utf8').trim();
+    return readKernelFile(join(directory, file)).trim();
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENODEV', 'EOPNOTSUPP', 'ENOTSUP')) return undefined;
     throw error;

@@ -1,7 +1,8 @@
 /** Control groups of both versions: cgroups(7), and the kernel's cgroup-v1 and cgroup-v2 documents. */
-import { readFileSync, rmdirSync } from 'node:fs';
+import { rmdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { isErrno } from '../errno.js';
+import { readKernelFile } from '../linux/kernel-file.js';
 import { readControlGroups } from '../linux/proc.js';
 import { listGroups, readRows, readText } from './files.js';
 
@@ -21,7 +22,7 @@ interface Hierarchies {
 function readHierarchies(): Hierarchies {
   const legacy = new Map<string, Mount>();
   let unified: Mount | undefined;
-  for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
+  for (const line of readKernelFile('/proc/self/mountinfo').split('\n')) {
     const [left = '', right = ''] = line.split(' - ');
     const [, , , root = '', point = ''] = left.split(' ');
     const [type, , options = ''] = right.split(' ');
@@ -60,13 +61,19 @@ export class ControlGroup {
   static at(paths: ReadonlyMap<string, string>): ControlGroup {
     hierarchies ??= readHierarchies();
     const { legacy, unified } = hierarchies;
-    const hybrid = legacy.has('memory') || legacy.has('pids') || legacy.has('cpu');
+    const hasLegacy = legacy.has('memory') || legacy.has('pids') || legacy.has('cpu');
+    if (!hasLegacy) return ControlGroup.unified(locate(unified, paths.get('') ?? ''));
     const directories = new Map<string, string>();
     for (const [controller, path] of paths) {
       const directory = locate(controller === '' ? unified : legacy.get(controller), path);
       if (directory !== undefined) directories.set(controller, directory);
     }
-    return new ControlGroup(hybrid ? 1 : 2, directories);
+    return new ControlGroup(1, directories);
+  }
+
+  /** A group of version 2 by its directory; without one there is no such group. */
+  static unified(directory: string | undefined): ControlGroup {
+    return new ControlGroup(2, new Map(directory === undefined ? [] : [['', directory]]));
   }
 
   /** The same path below the root in every hierarchy: what an OCI spec's `cgroupsPath` means to cgroupfs. */

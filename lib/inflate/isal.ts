@@ -46,6 +46,9 @@ function outputBuffer(): { readonly buffer: Buffer; readonly address: bigint } {
   return output;
 }
 
+/** First byte of a gzip member (RFC 1952, 2.3.1). */
+const MEMBER = 0x1f;
+
 class IsalInflater implements Inflater {
   readonly #library: Library;
   readonly #sink: Sink;
@@ -79,9 +82,10 @@ class IsalInflater implements Inflater {
   #startMember(input: Buffer): boolean {
     const left = this.#state.readUInt32LE(AVAIL_IN);
     if (left === 0) return false;
-    const at = input.length - left;
-    const isMember = input[at] === 0x1f && (left === 1 || input[at + 1] === 0x8b);
-    if (this.#where === 'between' && !isMember) {
+    const first = input[input.length - left];
+    if (this.#where === 'between' && first !== MEMBER) {
+      // Zeros are padding, for zlib and gzip(1) too; anything else is refused, by Go too.
+      if (first !== 0) throw corrupt('what follows its last member is none');
       this.#where = 'past';
       return false;
     }

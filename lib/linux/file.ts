@@ -37,13 +37,12 @@ export const O_PATH = 0o10000000;
 
 /** openat2(2) resolution rules. */
 export const RESOLVE_NO_XDEV = 0x01;
-export const RESOLVE_NO_MAGICLINKS = 0x02;
 export const RESOLVE_NO_SYMLINKS = 0x04;
 export const RESOLVE_BENEATH = 0x08;
 export const RESOLVE_IN_ROOT = 0x10;
 
 /** sync_file_range(2). */
-export const SYNC_FILE_RANGE_WRITE = 2;
+const SYNC_FILE_RANGE_WRITE = 2;
 
 export const { ENOENT, EEXIST, ENOTDIR, EISDIR, ELOOP, EXDEV, EINVAL, EPERM, ENOTEMPTY, ENOSYS } = os.errno;
 
@@ -75,7 +74,6 @@ const c: {
   symlinkat(target: Path, dir: number, path: Path): number;
   readlinkat(dir: number, path: Path, buffer: Uint8Array, size: number): number;
   unlinkat(dir: number, path: Path, flags: number): number;
-  renameat2(oldDir: number, old: Path, dir: number, path: Path, flags: number): number;
   fchownat(dir: number, path: Path, uid: number, gid: number, flags: number): number;
   fchown(fd: number, uid: number, gid: number): number;
   fchmodat(dir: number, path: Path, mode: number, flags: number): number;
@@ -87,9 +85,7 @@ const c: {
   ftruncate(fd: number, length: number): number;
   fsync(fd: number): number;
   fdatasync(fd: number): number;
-  syncfs(fd: number): number;
   sync_file_range(fd: number, offset: number, length: number, flags: number): number;
-  copy_file_range(from: number, fromOffset: null, to: number, toOffset: null, length: number, flags: number): number;
   unshare(flags: number): number;
   umask(mask: number): number;
 } = {
@@ -101,7 +97,6 @@ const c: {
   symlinkat: libc.func('int symlinkat(const char *, int, const char *)'),
   readlinkat: libc.func('long readlinkat(int, const char *, void *, size_t)'),
   unlinkat: libc.func('int unlinkat(int, const char *, int)'),
-  renameat2: libc.func('int renameat2(int, const char *, int, const char *, uint32)'),
   fchownat: libc.func('int fchownat(int, const char *, uint32, uint32, int)'),
   fchown: libc.func('int fchown(int, uint32, uint32)'),
   fchmodat: libc.func('int fchmodat(int, const char *, uint32, int)'),
@@ -113,9 +108,7 @@ const c: {
   ftruncate: libc.func('int ftruncate64(int, int64)'),
   fsync: libc.func('int fsync(int)'),
   fdatasync: libc.func('int fdatasync(int)'),
-  syncfs: libc.func('int syncfs(int)'),
   sync_file_range: libc.func('int sync_file_range(int, int64, int64, uint32)'),
-  copy_file_range: libc.func('long copy_file_range(int, void *, int, void *, size_t, uint32)'),
   unshare: libc.func('int unshare(int)'),
   umask: libc.func('uint32 umask(uint32)'),
 };
@@ -182,11 +175,6 @@ export function unlinkat(dir: number, path: Path, flags = 0, tolerate = NONE): n
   return settle(c.unlinkat(dir, terminated(path), flags), 'unlinkat', path, tolerate);
 }
 
-/** rename(2). */
-export function renameat(oldDir: number, old: Path, dir: number, path: Path, flags = 0, tolerate = NONE): number {
-  return settle(c.renameat2(oldDir, terminated(old), dir, terminated(path), flags), 'renameat2', path, tolerate);
-}
-
 /** chown(2); never follows a link at `path` with {@link AT_SYMLINK_NOFOLLOW}. */
 export function fchownat(dir: number, path: Path, uid: number, gid: number, flags: number): void {
   settle(c.fchownat(dir, terminated(path), uid, gid, flags), 'fchownat', path);
@@ -249,6 +237,26 @@ export function pwriteAll(fd: number, address: number, length: number, offset: n
     done += settle(c.pwrite(fd, address + done, length - done, offset + done), 'pwrite', subject);
 }
 
+const RWF_NOWAIT = 8;
+const EAGAIN = os.errno.EAGAIN;
+const EOPNOTSUPP = os.errno.EOPNOTSUPP;
+const preadv2: (fd: number, vector: Uint8Array, count: number, offset: number, flags: number) => number = libc.func(
+  'long preadv2(int, void *, int, int64, int)',
+);
+const vector = Buffer.alloc(16);
+
+/**
+ * Reads what of the file is in memory, without ever waiting for the disk (preadv2(2) with
+ * RWF_NOWAIT). The bytes read; 0 when the first of them is not there, at the end of the
+ * file, and where the filesystem cannot tell.
+ */
+export function readCached(fd: number, target: Uint8Array, offset: number, subject: Path = String(fd)): number {
+  vector.writeBigUInt64LE(BigInt(koffi.address(target)), 0);
+  vector.writeBigUInt64LE(BigInt(target.byteLength), 8);
+  const read = preadv2(fd, vector, 1, offset, RWF_NOWAIT);
+  return Math.max(0, settle(read, 'preadv2', subject, [EAGAIN, EOPNOTSUPP]));
+}
+
 /** ftruncate(2). */
 export function ftruncate(fd: number, length: number, subject: Path = String(fd)): void {
   settle(c.ftruncate(fd, length), 'ftruncate', subject);
@@ -264,20 +272,22 @@ export function fdatasync(fd: number, subject: Path = String(fd)): void {
   settle(c.fdatasync(fd), 'fdatasync', subject);
 }
 
-/** syncfs(2) of the filesystem that holds `fd`; blocks the calling thread. */
-export function syncfs(fd: number, subject: Path = String(fd)): void {
-  settle(c.syncfs(fd), 'syncfs', subject);
+const syncfsCall = libc.func('syncfs', 'int', ['int']);
+
+/** syncfs(2) of the filesystem that holds the open file `fd`, without blocking the calling thread. */
+export function syncfsInBackground(fd: number, subject: Path = String(fd)): Promise<void> {
+  return new Promise((resolve, reject) => {
+    syncfsCall.async(fd, (failure: Error | null, result: number) => {
+      if (failure) reject(failure);
+      else if (result < 0) reject(new SystemError('syncfs', text(subject), koffi.errno()));
+      else resolve();
+    });
+  });
 }
 
 /** sync_file_range(2): starts writing back a range without waiting for it. */
 export function startWriteback(fd: number, offset: number, length: number, subject: Path = String(fd)): void {
   settle(c.sync_file_range(fd, offset, length, SYNC_FILE_RANGE_WRITE), 'sync_file_range', subject);
-}
-
-/** copy_file_range(2) from the current offsets until the source ends. */
-export function copyFile(from: number, to: number, subject: Path): void {
-  const most = 2 ** 30;
-  while (settle(c.copy_file_range(from, null, to, null, most, 0), 'copy_file_range', subject) > 0);
 }
 
 const CLONE_FS = 0x200;

@@ -1,5 +1,5 @@
 /** The mounts this process sees: proc_pid_mountinfo(5). */
-import { readFileSync } from 'node:fs';
+import { readKernelFile } from './kernel-file.js';
 
 export interface MountEntry {
   readonly id: number;
@@ -54,7 +54,7 @@ export function parseMountTable(text: string): MountEntry[] {
 }
 
 /** The mounts of the calling process now. */
-export const mountTable = (): MountEntry[] => parseMountTable(readFileSync('/proc/self/mountinfo', 'utf8'));
+export const mountTable = (): MountEntry[] => parseMountTable(readKernelFile('/proc/self/mountinfo'));
 
 /** True for `path` itself and everything inside it. */
 const within = (path: string, target: string): boolean =>

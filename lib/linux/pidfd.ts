@@ -19,6 +19,16 @@ const pidfdOpen = libc.func('syscall', 'long', ['long', 'int', 'uint']);
 const pidfdSendSignal = libc.func('syscall', 'long', ['long', 'int', 'int', 'void *', 'uint']);
 const ioctl = libc.func('ioctl', 'int', ['int', 'ulong', 'void *']);
 
+/** `struct pidfd_info`; undefined when the descriptor is no pidfd, or the kernel keeps nothing of its process. */
+function readInfo(fd: number): Buffer | undefined {
+  const info = Buffer.alloc(PIDFD_INFO_SIZE);
+  info.writeBigUInt64LE(PIDFD_INFO_EXIT);
+  return ioctl(fd, PIDFD_GET_INFO, info) < 0 ? undefined : info;
+}
+
+/** Whether a descriptor is a pidfd of which the kernel tells something (Linux 6.15). */
+export const isPidfd = (fd: number): boolean => readInfo(fd) !== undefined;
+
 /** A process, child of ours or not. Close it, or it keeps a descriptor open. */
 export class ProcessHandle {
   readonly pid: number;
@@ -88,10 +98,8 @@ export class ProcessHandle {
   }
 
   #keptStatus(): Reaped | undefined {
-    const info = Buffer.alloc(PIDFD_INFO_SIZE);
-    info.writeBigUInt64LE(PIDFD_INFO_EXIT);
-    if (ioctl(this.#fd, PIDFD_GET_INFO, info) < 0) return undefined;
-    if ((info.readBigUInt64LE() & PIDFD_INFO_EXIT) === 0n) return undefined;
+    const info = readInfo(this.#fd);
+    if (info === undefined || (info.readBigUInt64LE() & PIDFD_INFO_EXIT) === 0n) return undefined;
     return { pid: this.pid, exitStatus: fromWaitStatus(info.readInt32LE(PIDFD_INFO_EXIT_CODE)) };
   }
 

@@ -1,10 +1,10 @@
 /** What /proc tells of processes: proc_pid_stat(5), proc_pid_cgroup(5). */
-import { readFileSync } from 'node:fs';
+import { readKernelFile } from './kernel-file.js';
 
 /** The file's text; undefined when the process is gone. */
 function readProc(pid: number, file: string): string | undefined {
   try {
-    return readFileSync(`/proc/${pid}/${file}`, 'utf8');
+    return readKernelFile(`/proc/${pid}/${file}`);
   } catch (error) {
     if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH'))
       return undefined;
@@ -15,6 +15,8 @@ function readProc(pid: number, file: string): string | undefined {
 export interface ProcessStat {
   /** One letter; `Z` for a zombie. */
   readonly state: string;
+  /** Number of the session, which is that of the process that made it. */
+  readonly session: number;
   /** Clock ticks between boot and the start of the process: with its number, which process it is. */
   readonly startTime: string;
   /** Status word of wait(2); meaningful for a zombie, and readable to root. */
@@ -30,7 +32,12 @@ export function readStat(pid: number): ProcessStat | undefined {
     .slice(text.lastIndexOf(')') + 2)
     .trim()
     .split(' ');
-  return { state: fields[0] ?? '', startTime: fields[19] ?? '', exitCode: Number(fields[49] ?? 0) };
+  return {
+    state: fields[0] ?? '',
+    session: Number(fields[3]),
+    startTime: fields[19] ?? '',
+    exitCode: Number(fields[49] ?? 0),
+  };
 }
 
 /** Path of the process's control group by controller; the unified hierarchy (version 2) has the empty name. */

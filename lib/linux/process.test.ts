@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
+import { release } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { scratch } from '../../test/harness/scratch.js';
@@ -7,9 +8,14 @@ import { holdFifo, makeFifo, makePipe, reopen, unreadBytes } from './fifo.js';
 import { lockFile } from './lock.js';
 import { IN_CLOSE_WRITE, watchFile } from './notify.js';
 import { ProcessHandle } from './pidfd.js';
+import { openPin, pin, unpin } from './pin.js';
 import { readControlGroups, readStat } from './proc.js';
 import { becomeSubreaper, peekZombie, reap, spawn } from './process.js';
 import { ConsoleSocket } from './pty.js';
+
+const [major = 0, minor = 0] = release().split('.').map(Number);
+const tooOld =
+  major > 6 || (major === 6 && minor >= 15) ? false : 'this kernel keeps no exit status of pinned processes';
 
 const nothing = openSync('/dev/null', 'r+');
 after(() => closeSync(nothing));
@@ -78,6 +84,24 @@ describe('processes', () => {
     assert.deepEqual(reap(orphan.pid), { pid: orphan.pid, exitStatus: 137 });
     assert.equal(readStat(orphan.pid), undefined);
     for (const handle of [parent, orphan]) handle.close();
+  });
+
+  it('that are pinned tell how they ended once they are reaped and nobody holds them', { skip: tooOld }, async () => {
+    await using directory = await scratch('pin');
+    const path = join(directory.path, 'pin');
+    const handle = new ProcessHandle(shell('exit 38'));
+    assert.equal(pin(handle, path), true);
+    await exited(handle);
+    assert.deepEqual(reap(handle.pid)?.exitStatus, 38);
+    handle.close();
+    assert.equal(readStat(handle.pid), undefined);
+    const pinned = new ProcessHandle(handle.pid, openPin(path));
+    await exited(pinned);
+    assert.equal(pinned.exitStatus()?.exitStatus, 38);
+    pinned.close();
+    unpin(path);
+    assert.equal(openPin(path), undefined);
+    unpin(path);
   });
 
   it('are found in /proc', () => {

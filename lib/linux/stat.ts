@@ -3,7 +3,6 @@ import { AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, type Path, settle, type Timespec, t
 import { libc } from './libc.js';
 
 export const S_IFMT = 0o170000;
-export const S_IFSOCK = 0o140000;
 export const S_IFLNK = 0o120000;
 export const S_IFREG = 0o100000;
 export const S_IFBLK = 0o060000;
@@ -85,10 +84,7 @@ export interface DirectoryEntry {
 }
 
 export const DT_UNKNOWN = 0;
-export const DT_CHR = 2;
 export const DT_DIR = 4;
-export const DT_REG = 8;
-export const DT_LNK = 10;
 
 const records = Buffer.alloc(32 * 1024);
 

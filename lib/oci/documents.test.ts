@@ -102,6 +102,7 @@ describe('manifests and indexes', () => {
     ['digest in upper case', OCI_MANIFEST, { ...manifest, layers: [{ ...layer, digest: DIGEST.toUpperCase() }] }],
     ['digest empty', OCI_MANIFEST, { ...manifest, layers: [{ ...layer, digest: '' }] }],
     ['a media type with a line break', OCI_MANIFEST, { ...manifest, layers: [{ ...layer, mediaType: 'a/b\r\nc: d' }] }],
+    ['a media type of its own that is no text', OCI_MANIFEST, { ...manifest, mediaType: { toString: {} } }],
     ['a numeric annotation', OCI_MANIFEST, { ...manifest, layers: [{ ...layer, annotations: { a: 1 } }] }],
     ['10^5 layers', OCI_MANIFEST, { ...manifest, layers: Array.from({ length: 100_000 }, () => layer) }],
     ['10^5 manifests', OCI_INDEX, { ...index, manifests: Array.from({ length: 100_000 }, () => descriptor) }],

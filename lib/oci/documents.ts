@@ -105,7 +105,7 @@ function checkKind(source: Source, document: JsonObject, kind: keyof typeof FORE
   if (found !== undefined) throw malformed(source, `key "${found}" does not belong into an ${kind} of an image`);
   const own: unknown = document.mediaType;
   if (own !== undefined && own !== '' && own !== source.mediaType) {
-    throw malformed(source, `it says of itself that it is "${String(own).slice(0, 100)}"`);
+    throw malformed(source, `it says of itself that it is ${JSON.stringify(own).slice(0, 100)}`);
   }
   if (document.schemaVersion !== 2) throw malformed(source, 'its schemaVersion is not 2');
 }

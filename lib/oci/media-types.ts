@@ -16,10 +16,12 @@ const SCHEMA_1 = [
   'application/vnd.docker.distribution.manifest.v1+prettyjws',
 ];
 
+export const DOCKER_LAYER = 'application/vnd.docker.image.rootfs.diff.tar';
+
 const DOCKER_LAYERS = [
-  'application/vnd.docker.image.rootfs.diff.tar',
-  'application/vnd.docker.image.rootfs.diff.tar.gzip',
-  'application/vnd.docker.image.rootfs.diff.tar.zstd',
+  DOCKER_LAYER,
+  `${DOCKER_LAYER}.gzip`,
+  `${DOCKER_LAYER}.zstd`,
   'application/vnd.docker.image.rootfs.foreign.diff.tar',
   'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
 ];
@@ -45,6 +47,10 @@ export const isKnownConfig = (mediaType: string): boolean =>
   isImageConfig(mediaType) || CHECKPOINT_CONFIGS.includes(mediaType);
 export const isLayer = (mediaType: string): boolean =>
   mediaType.startsWith('application/vnd.oci.image.layer.') || DOCKER_LAYERS.includes(base(mediaType));
+
+/** A layer that registries are not given (image-spec, "Non-Distributable Layers"). */
+export const isForeignLayer = (mediaType: string): boolean =>
+  mediaType.includes('.rootfs.foreign.') || mediaType.startsWith('application/vnd.oci.image.layer.nondistributable.');
 
 /** containerd's name for the ingest of a descriptor, by which clients find the progress of a download. */
 export function ingestRef({ mediaType, digest }: { readonly mediaType: string; readonly digest: string }): string {

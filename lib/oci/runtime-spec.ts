@@ -255,6 +255,9 @@ export const withCgroup = (cgroupsPath: string): Change => inLinux(() => ({ cgro
 export const withSeccomp: Change = (spec) =>
   inLinux(() => ({ seccomp: defaultSeccomp(spec.process.capabilities.bounding) }))(spec);
 
+/** A filter of somebody else's making, in place of ours. */
+export const withSeccompProfile = (seccomp: SeccompProfile): Change => inLinux(() => ({ seccomp }));
+
 /** As the host's root: these capabilities, every device, nothing masked, no filter. */
 export const privileged = (capabilities: readonly string[], devices: readonly Device[]): Change => {
   const writable = (options: readonly string[]) => options.map((option) => (option === 'ro' ? 'rw' : option));

@@ -7,20 +7,22 @@
 interface SeccompArgument {
   readonly index: number;
   readonly value: number;
-  readonly valueTwo?: number;
-  readonly op: 'SCMP_CMP_EQ' | 'SCMP_CMP_LT' | 'SCMP_CMP_GT' | 'SCMP_CMP_MASKED_EQ';
+  readonly valueTwo?: number | undefined;
+  /** `SCMP_CMP_EQ`, `SCMP_CMP_LT`, ... */
+  readonly op: string;
 }
 
 interface SeccompRule {
   readonly names: readonly string[];
-  readonly action: 'SCMP_ACT_ALLOW' | 'SCMP_ACT_ERRNO';
-  readonly errnoRet?: number;
-  readonly args?: readonly SeccompArgument[];
+  /** `SCMP_ACT_ALLOW`, `SCMP_ACT_ERRNO`, ... */
+  readonly action: string;
+  readonly errnoRet?: number | undefined;
+  readonly args?: readonly SeccompArgument[] | undefined;
 }
 
 export interface SeccompProfile {
-  readonly defaultAction: 'SCMP_ACT_ERRNO';
-  readonly architectures: readonly string[];
+  readonly defaultAction: string;
+  readonly architectures?: readonly string[] | undefined;
   readonly syscalls: readonly SeccompRule[];
 }
 

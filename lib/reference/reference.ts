@@ -47,7 +47,8 @@ function split(text: string): Split {
 }
 
 function checked(text: string, host: string, repository: string, { tag, digest }: Split): Reference {
-  if (!isHost(host)) throw invalid(text, `${shown(host)} is not a registry host`);
+  // `a.127.0.0.1` is a name by the grammar, but an address that no URL can hold.
+  if (!isHost(host) || !URL.canParse(`https://${host}`)) throw invalid(text, `${shown(host)} is not a registry host`);
   if (!isRepository(repository)) {
     throw invalid(text, `${shown(repository)} is not a repository (lower-case letters, digits and separators)`);
   }

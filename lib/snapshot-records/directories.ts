@@ -40,7 +40,7 @@ export class SnapshotDirectories {
     return (await readdir(this.#top)).filter((name) => ID.test(name)).map(Number);
   }
 
-  remove(id: number): Promise<void> {
-    return removeTree(this.path(id));
+  remove(id: number, apart: boolean): Promise<void> {
+    return removeTree(this.path(id), apart);
   }
 }

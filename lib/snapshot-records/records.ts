@@ -55,7 +55,18 @@ export interface CommitRecord {
   readonly usage: SnapshotUsage;
   /** Parent to take instead of none; empty to keep the present one. */
   readonly parent: string;
+  /** The boot during which its files were written, which are not known to be on disk. */
+  readonly boot: string;
 }
+
+/** A committed snapshot whose files were not known to be on disk. */
+export interface UnsyncedRecord {
+  readonly id: number;
+  readonly name: string;
+  readonly boot: string;
+}
+
+const UNSYNCED = 'CREATE TABLE IF NOT EXISTS unsynced (id INTEGER PRIMARY KEY, boot TEXT NOT NULL) STRICT';
 
 /** AUTOINCREMENT remembers the highest id ever used. */
 const SCHEMA: Schema = {
@@ -74,7 +85,8 @@ const SCHEMA: Schema = {
       inodes INTEGER NOT NULL DEFAULT 0,
       size INTEGER NOT NULL DEFAULT 0
     ) STRICT;
-    CREATE INDEX snapshots_parent ON snapshots(parent)`,
+    CREATE INDEX snapshots_parent ON snapshots(parent);
+    ${UNSYNCED}`,
 };
 
 const SELECT = `SELECT s.id, s.name, s.kind, s.created, s.updated, s.labels, s.inodes, s.size, coalesce(p.name, '') AS parent
@@ -133,7 +145,11 @@ export class SnapshotRecords {
       onRelease: () => warn('disk full: using the reserve to remove snapshots'),
     });
     try {
-      return new SnapshotRecords(await Database.open(file, SCHEMA, reserve));
+      const database = await Database.open(file, SCHEMA, reserve);
+      // Records of before there was this table have none.
+      if (!database.get("SELECT 1 FROM sqlite_schema WHERE name = 'unsynced'"))
+        await database.mutate((sql) => sql.run(UNSYNCED));
+      return new SnapshotRecords(database);
     } catch (cause) {
       if (!(cause instanceof DamagedDatabase)) throw cause;
       throw dataLoss(`open the records of snapshots: ${cause.message}`, {
@@ -180,9 +196,9 @@ export class SnapshotRecords {
     return this.#database.all(ANCESTORS, id).map((row) => size(row, 'id'));
   }
 
-  /** Every id in use. */
-  ids(): Set<number> {
-    return new Set(this.#database.all('SELECT id FROM snapshots').map((row) => size(row, 'id')));
+  /** Whether an id is in use. */
+  has(id: number): boolean {
+    return this.#database.get('SELECT 1 FROM snapshots WHERE id = ?', id) !== undefined;
   }
 
   /** In order of name, read in pages: changes made meanwhile may or may not show. */
@@ -244,12 +260,13 @@ export class SnapshotRecords {
    * Turns an active snapshot into a committed one under another name; its labels are replaced.
    * NOT_FOUND; FAILED_PRECONDITION; ALREADY_EXISTS; INVALID_ARGUMENT for a second parent.
    */
-  commit({ name, key, labels, usage, parent }: CommitRecord): Promise<SnapshotRecord> {
+  commit({ name, key, labels, usage, parent, boot }: CommitRecord): Promise<SnapshotRecord> {
     return this.#change((sql) => {
       const record = this.checkCommit(name, key, parent);
       const newParent = parent === '' ? record.parent : parent;
       const parentId = newParent === '' ? null : this.parent(newParent).id;
       sql.run(COMMIT, name, parentId, now(), toJson(labels), usage.inodes, usage.size, record.id);
+      sql.run('INSERT OR REPLACE INTO unsynced VALUES (?, ?)', record.id, boot);
       return this.get(name);
     });
   }
@@ -263,8 +280,24 @@ export class SnapshotRecords {
         throw failedPrecondition(`cannot remove snapshot "${name}": "${text(child, 'name')}" has it as its parent`);
       }
       sql.run('DELETE FROM snapshots WHERE id = ?', record.id);
+      sql.run('DELETE FROM unsynced WHERE id = ?', record.id);
       return record;
     }, true);
+  }
+
+  /** Committed snapshots whose files are not known to be on disk, oldest first: parents before children. */
+  unsynced(): readonly UnsyncedRecord[] {
+    const rows = this.#database.all(
+      'SELECT u.id, u.boot, s.name FROM unsynced u JOIN snapshots s ON s.id = u.id ORDER BY s.created, u.id',
+    );
+    return rows.map((row) => ({ id: size(row, 'id'), name: text(row, 'name'), boot: text(row, 'boot') }));
+  }
+
+  /** Their files are on disk now. */
+  markSynced(ids: readonly number[]): Promise<void> {
+    return this.#change((sql) => {
+      for (const id of ids) sql.run('DELETE FROM unsynced WHERE id = ?', id);
+    });
   }
 
   /** NOT_FOUND; INVALID_ARGUMENT for mask paths other than `labels` and `labels.KEY`. */
@@ -284,7 +317,7 @@ export class SnapshotRecords {
 
   async #change<T>(work: (sql: Writer) => T, frees = false): Promise<T> {
     const result = await this.#database.mutate(work, { frees });
-    failpoint('snap.meta');
+    failpoint('snap.record');
     return result;
   }
 }

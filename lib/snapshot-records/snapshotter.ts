@@ -11,6 +11,8 @@ import { join } from 'node:path';
 import { unimplemented } from '../../kernel/errors.js';
 import { fileError, whileDoing } from '../errno.js';
 import { failpoint } from '../failpoint.js';
+import { BackgroundSync, flushFilesystem } from './background-sync.js';
+import { bootId } from './boot.js';
 import { type SnapshotKind, type SnapshotRecord, SnapshotRecords, type SnapshotUsage } from './records.js';
 
 type Labels = Readonly<Record<string, string>>;
@@ -41,8 +43,10 @@ export interface SnapshotStorage {
   /** Called once a snapshot is committed: makes it read-only for those who have it mounted, where that can be done. */
   freeze?(layer: Layer): Promise<void>;
   mounts(layer: Layer): readonly StorageMount[];
-  /** Deletes what there is of an id; nothing there is fine. */
-  destroy(id: number): Promise<void>;
+  /** Resolves when all that was written is on disk. Default: the filesystem of the records is flushed. */
+  flush?(): Promise<void>;
+  /** Deletes what there is of an id; nothing there is fine. `apart`: one of many, so not on the event loop. */
+  destroy(id: number, apart?: boolean): Promise<void>;
   /** The ids that storage exists for. */
   ids(): Promise<readonly number[]>;
 }
@@ -65,6 +69,11 @@ export type StoredInfo = Omit<SnapshotRecord, 'id' | 'usage'>;
 
 const infoOf = ({ id: _id, usage: _usage, ...info }: SnapshotRecord): StoredInfo => info;
 
+/** Storage looked at in one go. */
+const PAGE = 200;
+/** So many leftovers are worth no thread. */
+const FEW = 8;
+
 /** Implements the contract `Snapshotter` over a {@link SnapshotStorage}. */
 export class StoredSnapshotter {
   readonly capabilities: readonly string[];
@@ -73,11 +82,22 @@ export class StoredSnapshotter {
   readonly #warn: SnapshotterOptions['warn'];
   /** Ids whose storage is being made and whose record is still to come. */
   readonly #creating = new Set<number>();
+  readonly #boot = bootId();
+  readonly #sync: BackgroundSync;
+  /** Names, parents first. */
+  readonly #doubtful: Set<string>;
   #cleaning: Promise<void> = Promise.resolve();
   #closing = false;
 
-  private constructor({ storage, warn }: SnapshotterOptions, records: SnapshotRecords) {
+  private constructor({ root, storage, warn }: SnapshotterOptions, records: SnapshotRecords) {
     this.capabilities = storage.capabilities;
+    this.#doubtful = new Set(records.unsynced().flatMap(({ name, boot }) => (boot === this.#boot ? [] : [name])));
+    this.#sync = new BackgroundSync({
+      flush: () => storage.flush?.() ?? flushFilesystem(root),
+      pending: () => records.unsynced().flatMap(({ id, boot }) => (boot === this.#boot ? [id] : [])),
+      done: (ids) => records.markSynced(ids),
+      warn,
+    });
     this.#records = records;
     this.#storage = storage;
     this.#warn = warn;
@@ -96,6 +116,7 @@ export class StoredSnapshotter {
       throw error;
     }
     const snapshotter = new StoredSnapshotter(options, records);
+    snapshotter.#sync.wake();
     snapshotter.cleanup().catch((error: unknown) => warn('leftovers of former runs cannot be listed', error));
     return snapshotter;
   }
@@ -132,8 +153,9 @@ export class StoredSnapshotter {
     }
     const layer = this.#layer(record);
     const usage = await whileDoing(`committing snapshot "${key}"`, this.#storage.measure(layer));
-    failpoint('snap.commit');
-    await this.#records.commit({ name, key, labels, usage, parent });
+    failpoint('snap.measure');
+    await this.#records.commit({ name, key, labels, usage, parent, boot: this.#boot });
+    this.#sync.wake();
     try {
       await this.#storage.freeze?.(layer);
     } catch (error) {
@@ -141,8 +163,30 @@ export class StoredSnapshotter {
     }
   }
 
+  /** Committed snapshots that were not known to be on disk when the machine went down, parents first. */
+  unsynced(): readonly string[] {
+    return [...this.#doubtful];
+  }
+
+  /**
+   * Makes the files of a committed snapshot again, in their place: `fill` writes what it
+   * adds to its parent through mounts as `prepare` gives them. A failure may be tried again.
+   */
+  async rebuild(name: string, fill: (mounts: readonly StorageMount[]) => Promise<void>): Promise<void> {
+    const record = this.#records.get(name);
+    const layer: Layer = { ...this.#layer(record), kind: 'active' };
+    await this.#storage.destroy(record.id);
+    await this.#storage.create(layer);
+    await fill(this.#storage.mounts(layer));
+    await this.#storage.freeze?.(layer);
+    await this.#sync.flush();
+    await this.#records.markSynced([record.id]);
+    this.#doubtful.delete(name);
+  }
+
   async remove(key: string): Promise<void> {
     await this.#records.remove(key);
+    this.#doubtful.delete(key);
     failpoint('snap.remove');
   }
 
@@ -161,6 +205,7 @@ export class StoredSnapshotter {
   async close(): Promise<void> {
     this.#closing = true;
     await this.#cleaning;
+    await this.#sync.close();
     await this.#records.close();
   }
 
@@ -194,20 +239,21 @@ export class StoredSnapshotter {
   }
 
   async #clean(): Promise<void> {
-    const stored = await this.#storage.ids();
-    // Decided for all at one moment: what is neither recorded nor being made now never will be.
-    const recorded = this.#records.ids();
-    const leftovers = stored.filter((id) => !recorded.has(id) && !this.#creating.has(id));
-    for (const id of leftovers) {
+    let destroyed = 0;
+    for (const [index, id] of (await this.#storage.ids()).entries()) {
+      if (index % PAGE === 0) await new Promise((resolve) => setImmediate(resolve));
       if (this.#closing) return;
-      await this.#destroy(id);
+      // What is neither recorded nor being made now never will be.
+      if (this.#creating.has(id) || this.#records.has(id)) continue;
+      await this.#destroy(id, destroyed >= FEW);
+      destroyed += 1;
     }
   }
 
-  async #destroy(id: number): Promise<void> {
+  async #destroy(id: number, apart = false): Promise<void> {
     try {
       failpoint('snap.rmdir');
-      await this.#storage.destroy(id);
+      await this.#storage.destroy(id, apart);
     } catch (error) {
       this.#warn(`storage ${id} of a removed snapshot cannot be deleted yet`, error);
     }

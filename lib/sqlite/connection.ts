@@ -1,7 +1,8 @@
 /** One process's exclusive connection to a database file in write-ahead-log mode. */
-import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { failedPrecondition } from '../../kernel/errors.js';
+import { readKernelFile } from '../linux/kernel-file.js';
 import { isBusy, isDamaged, sqliteError } from './errors.js';
 import type { Row } from './row.js';
 
@@ -41,15 +42,19 @@ function versionInHeader(file: string): number {
 /** The process that holds a lock on the file (proc_locks(5)). */
 function lockHolder(file: string): string {
   const { ino } = statSync(file);
-  const line = readFileSync('/proc/locks', 'utf8')
+  const line = readKernelFile('/proc/locks')
     .split('\n')
     .find((entry) => entry.includes('POSIX') && entry.includes(`:${ino} `));
   const pid = line?.split(/\s+/)[4];
   return pid === undefined ? 'another process' : `process ${pid}`;
 }
 
+/** Versions ahead of ours that may be real; beyond, the number itself is damaged. */
+const PLAUSIBLE = 1000;
+
 function refuseNewer(file: string, version: number, known: number): void {
   if (version <= known) return;
+  if (version > known + PLAUSIBLE) throw new DamagedDatabase(`"${file}" is damaged: its schema version is ${version}`);
   throw failedPrecondition(`open "${file}": it was written by a newer version (schema ${version}, known is ${known})`, {
     remedy: 'use the newer version, or give this one another root directory',
   });
@@ -137,7 +142,7 @@ export class Connection {
     this.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA temp_store = MEMORY');
     const isNew = this.get('SELECT 1 FROM sqlite_schema LIMIT 1', []) === undefined;
     if (!isNew && this.#pragma('application_id') !== schema.applicationId) {
-      throw failedPrecondition(`open "${this.file}": it is a database of another program`);
+      throw new DamagedDatabase(`"${this.file}" is damaged, or a database of another program`);
     }
     refuseNewer(this.file, this.#pragma('user_version'), schema.version);
     this.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0');

@@ -104,12 +104,10 @@ describe('database', () => {
       assert.deepEqual(await readFile(file), bytes);
     }));
 
-  it("refuses another program's database", () =>
+  it("does not take another program's database for its own", () =>
     withDatabase(async (database, file) => {
       await database.close();
-      await assert.rejects(Database.open(file, { ...SCHEMA, applicationId: 5 }), (error) =>
-        hasCode(error, 'FAILED_PRECONDITION'),
-      );
+      await assert.rejects(Database.open(file, { ...SCHEMA, applicationId: 5 }), DamagedDatabase);
     }));
 
   for (const damage of ['zeros', 'text', 'cut', 'overwritten page'] as const) {
@@ -158,6 +156,38 @@ describe('database', () => {
     assert.ok(kept === acknowledged || kept === acknowledged + 1, `${kept} of ${acknowledged}`);
     assert.deepEqual(await readdir(directory.path), ['test.sqlite']);
   });
+
+  it('a flush that fails fails its mutations and all later ones: it is not tried again, and closing works', async () => {
+    await using directory = await scratch('sqlite-flush');
+    const program = `
+      const { Database } = await import(${JSON.stringify(import.meta.resolve('./database.js'))});
+      const database = await Database.open(${JSON.stringify(join(directory.path, 'test.sqlite'))}, ${JSON.stringify(SCHEMA)});
+      const put = (i) => database.mutate((sql) => sql.run(${JSON.stringify(PUT)}, 'k' + i, i));
+      const outcomes = await Promise.allSettled([put(1), put(2)]);
+      outcomes.push(...(await Promise.allSettled([put(3), database.flushed()])));
+      await database.close();
+      console.log(outcomes.map(({ reason }) => reason?.code ?? 'put').join());`;
+    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program], {
+      env: { ...process.env, KEELSON_FAILPOINTS: 'db.flush=1*error->off' },
+    });
+    assert.equal(stdout.trim(), Array(4).fill('DATA_LOSS').join());
+  });
+
+  it('copies a long log while puts go on, and loses none of them', () =>
+    withDatabase(async (database, file) => {
+      const count = 12_000;
+      const puts = Array.from({ length: count }, async (_, index) => {
+        // Over many turns, so that checkpoints come between.
+        for (let turn = 0; turn < index % 60; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+        await put(database, `k${index}`, index);
+      });
+      await Promise.all(puts);
+      assert.equal(names(database).length, count);
+      await database.close();
+      const again = await Database.open(file, SCHEMA);
+      assert.equal(names(again).length, count);
+      await again.close();
+    }));
 
   it('admits only what frees space while the reserve is used up', async () => {
     await using directory = await scratch('sqlite-reserve');

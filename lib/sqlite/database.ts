@@ -6,9 +6,9 @@
  * what `synchronous = FULL` does, which is to flush the log after each commit.
  * While one flush runs, further transactions gather for the next.
  */
-import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { closeSync, constants, fdatasync, fsyncSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { promisify } from 'node:util';
 import { dataLoss, failedPrecondition, resourceExhausted } from '../../kernel/errors.js';
 import { fileError } from '../errno.js';
 import { failpoint } from '../failpoint.js';
@@ -51,53 +51,79 @@ interface Job {
   readonly reject: (error: unknown) => void;
 }
 
+/** Descriptors for flushing, open as long as the connection: plain ones, since nobody else may close them. */
+interface Files {
+  readonly data: number;
+  readonly log: number;
+}
+
+/** fdatasync(2), on another thread. */
+const flush = promisify(fdatasync);
+
 interface Waiting {
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** Mutations after which the log is copied into the database when nothing happens for a second. */
+/** Rows changed after which the log is copied into the database when nothing happens for a second. */
 const IDLE_CHECKPOINT = 100;
 const IDLE_MILLIS = 1000;
 
-/** Mutations after which it is copied in any case. */
-const FORCED_CHECKPOINT = 4000;
+/** Milliseconds that writers may have to wait for a checkpoint: it is made as often as that takes. */
+const CHECKPOINT_MILLIS = 8;
+/** Rows changed between two checkpoints, at least and at most. */
+const OFTEN = 1000;
+const SELDOM = 8000;
 
 export class Database implements Reader {
   readonly #connection: Connection;
   readonly #writer: Writer;
-  readonly #log: FileHandle;
+  readonly #files: Files;
   readonly #reserve: SpaceReserve | undefined;
   #queue: Job[] = [];
   #unflushed: Waiting[] = [];
   #flushing: Promise<void> | undefined;
-  #sinceCheckpoint = 0;
+  /** Rows changed since the last checkpoint, and after how many the next one is due. */
+  #changed = 0;
+  #checkpointAfter = SELDOM / 4;
+  #checkpointing: Promise<void> | undefined;
   #idle: NodeJS.Timeout | undefined;
   #failure: unknown;
   #closed = false;
 
-  private constructor(connection: Connection, log: FileHandle, reserve: SpaceReserve | undefined) {
+  private constructor(connection: Connection, files: Files, reserve: SpaceReserve | undefined) {
     this.#connection = connection;
-    this.#log = log;
+    this.#files = files;
     this.#reserve = reserve;
     this.#writer = {
       get: (sql, ...params) => connection.get(sql, params),
       all: (sql, ...params) => connection.all(sql, params),
-      run: (sql, ...params) => connection.run(sql, params),
+      run: (sql, ...params) => {
+        const changed = connection.run(sql, params);
+        this.#changed += changed;
+        return changed;
+      },
     };
   }
 
   /** As {@link Connection.open}. */
   static async open(file: string, schema: Schema, reserve?: SpaceReserve): Promise<Database> {
     const connection = Connection.open(file, schema);
+    const opened: number[] = [];
+    const open = (path: string, flags = constants.O_RDONLY): number => {
+      const descriptor = openSync(path, flags);
+      opened.push(descriptor);
+      return descriptor;
+    };
     try {
-      const log = await open(`${file}-wal`, 'r');
       // The log's name must be on disk before what is in it can be promised.
-      const directory = await open(dirname(file), constants.O_RDONLY | constants.O_DIRECTORY);
-      await directory.sync().finally(() => directory.close());
-      return new Database(connection, log, reserve);
+      fsyncSync(open(dirname(file), constants.O_RDONLY | constants.O_DIRECTORY));
+      closeSync(opened.pop() ?? -1);
+      return new Database(connection, { data: open(file), log: open(`${file}-wal`) }, reserve);
     } catch (error) {
       connection.close();
+      // Not before: closing any descriptor of the file ends the connection's locks on it (fcntl(2)).
+      for (const descriptor of opened) closeSync(descriptor);
       throw fileError(error, `open "${file}"`);
     }
   }
@@ -135,7 +161,7 @@ export class Database implements Reader {
         },
         reject,
       };
-      if (this.#queue.push(job) === 1) setImmediate(() => this.#commitQueue());
+      if (this.#queue.push(job) === 1 && !this.#checkpointing) setImmediate(() => this.#commitQueue());
     });
   }
 
@@ -152,12 +178,15 @@ export class Database implements Reader {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    await this.#checkpointing;
     this.#commitQueue();
     await this.#flushing;
+    await this.#checkpointing;
     clearTimeout(this.#idle);
     this.#failure ??= this.#isClosed();
     this.#connection.close();
-    await this.#log.close();
+    closeSync(this.#files.log);
+    closeSync(this.#files.data);
   }
 
   #isClosed(): Error {
@@ -173,8 +202,14 @@ export class Database implements Reader {
   }
 
   #commitQueue(): void {
+    // A checkpoint commits what came meanwhile when it is done.
+    if (this.#checkpointing) return;
     const jobs = this.#queue;
     this.#queue = [];
+    if (this.#failure !== undefined) {
+      for (const { reject } of jobs) reject(this.#failure);
+      return;
+    }
     const ready = jobs.filter((job) => this.#admits(job));
     if (ready.length === 0) return;
     try {
@@ -184,7 +219,7 @@ export class Database implements Reader {
       if (ready.length > 1) for (const job of ready) this.#commitAlone(job);
       else for (const job of ready) this.#commitFreeing(job, error);
     }
-    this.#planCheckpoint(ready.length);
+    this.#planCheckpoint();
   }
 
   /** While the reserve is used up, only what frees space may write. */
@@ -209,7 +244,8 @@ export class Database implements Reader {
     }
     try {
       this.#transact([job]);
-      this.checkpoint();
+      // The log must not grow on a full disk.
+      this.#checkpointAfter = 0;
     } catch (second) {
       job.reject(this.#commitError(second));
     }
@@ -256,7 +292,8 @@ export class Database implements Reader {
       const waiting = this.#unflushed;
       this.#unflushed = [];
       try {
-        await this.#log.datasync();
+        failpoint('db.flush');
+        await flush(this.#files.log);
         for (const { resolve } of waiting) resolve();
       } catch (error) {
         this.#fail(error);
@@ -274,26 +311,48 @@ export class Database implements Reader {
     });
   }
 
-  #planCheckpoint(jobs: number): void {
-    this.#sinceCheckpoint += jobs;
+  #planCheckpoint(): void {
     clearTimeout(this.#idle);
-    if (this.#sinceCheckpoint >= FORCED_CHECKPOINT) this.checkpoint();
-    if (this.#sinceCheckpoint < IDLE_CHECKPOINT) return;
-    this.#idle = setTimeout(() => this.checkpoint(), IDLE_MILLIS);
+    if (this.#changed >= this.#checkpointAfter) this.#checkpointing ??= this.#checkpoint();
+    if (this.#checkpointing || this.#changed < IDLE_CHECKPOINT) return;
+    this.#idle = setTimeout(() => {
+      this.#checkpointing ??= this.#checkpoint();
+    }, IDLE_MILLIS);
     this.#idle.unref();
   }
 
   /**
-   * Copies the log into the database file, so that the log starts over. SQLite flushes what it
-   * must here, on the event loop: that is why it is left to quiet moments.
+   * Copies the log into the database file, so that the log starts over. SQLite would flush both
+   * files on the event loop; so it is told not to (`synchronous = OFF`), and they are flushed
+   * here on another thread: the log before, the database after. Until then writers wait, since
+   * the first of them overwrites the log, and readers do not.
    */
-  checkpoint(): void {
-    this.#sinceCheckpoint = 0;
+  async #checkpoint(): Promise<void> {
+    const began = performance.now();
+    const changed = this.#changed;
+    this.#changed = 0;
     try {
+      await flush(this.#files.log);
+      this.#copyLog();
+      await flush(this.#files.data);
+    } catch (error) {
+      this.#fail(error);
+    }
+    const fits = (changed * CHECKPOINT_MILLIS) / (performance.now() - began);
+    this.#checkpointAfter = Math.min(Math.max(fits, OFTEN), SELDOM);
+    this.#checkpointing = undefined;
+    if (this.#queue.length > 0) this.#commitQueue();
+  }
+
+  #copyLog(): void {
+    try {
+      this.#connection.exec('PRAGMA synchronous = OFF');
       this.#connection.get('PRAGMA wal_checkpoint(PASSIVE)', []);
     } catch (error) {
       // Without space for it the log just grows on.
-      if (!isFull(error)) this.#fail(error);
+      if (!isFull(error)) throw error;
+    } finally {
+      this.#connection.exec('PRAGMA synchronous = NORMAL');
     }
   }
 }

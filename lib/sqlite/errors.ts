@@ -23,6 +23,8 @@ function resultCode(error: unknown): number | undefined {
   return isSqlite ? Number(error.errcode) & 0xff : undefined;
 }
 
+export const isSqliteError = (error: unknown): boolean => resultCode(error) !== undefined;
+
 export const isFull = (error: unknown): boolean => resultCode(error) === FULL;
 
 export const isBusy = (error: unknown): boolean => resultCode(error) === BUSY;

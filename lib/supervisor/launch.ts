@@ -7,6 +7,7 @@ import { watchReadable } from '../linux/poll.js';
 import { spawn } from '../linux/process.js';
 import { programPath } from '../program.js';
 import { formatKept, type Kept, NOTHING_KEPT } from './kept.js';
+import { writeIdentity } from './layout.js';
 import { type SupervisorSettings, toArguments } from './settings.js';
 
 /** Milliseconds a supervisor has to become ready, adoption of what it finds included. */
@@ -76,6 +77,7 @@ export async function launchSupervisor(
   try {
     const keptFile = files.length > 0 ? 'kept' : undefined;
     if (keptFile) writeFileSync(join(directory, keptFile), formatKept(kept), { mode: 0o600 });
+    writeIdentity(directory, settings);
     const pid = spawn({
       path: process.execPath,
       args: [...NODE_FLAGS, programPath('runtime-runc-supervisor'), ...toArguments({ ...settings, kept: keptFile })],

@@ -317,7 +317,7 @@ test('entries equal what tar-stream reads, whatever the pieces', async () => {
   );
 });
 
-test('bytes damaged anywhere: entries or INVALID_ARGUMENT, the same whatever the pieces', () => {
+test('bytes damaged anywhere, 50,000 times: entries or INVALID_ARGUMENT, the same whatever the pieces', () => {
   const base = archive(
     pax([
       ['path', 'p'.repeat(120)],
@@ -354,7 +354,7 @@ test('bytes damaged anywhere: entries or INVALID_ARGUMENT, the same whatever the
       if (fix) fixChecksums(bytes);
       assert.deepEqual(outcome(bytes, pieces), outcome(bytes, []));
     }),
-    { numRuns: 3000 },
+    { numRuns: 50_000 },
   );
 });
 

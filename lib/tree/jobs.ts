@@ -16,6 +16,8 @@ export type { TreeUsage } from './usage.js';
 const AT_ONCE = 4;
 /** Two, so that one long copy does not hold up everything else. */
 const THREADS = 2;
+/** Megabytes of heap of one thread for what is soon gone; it takes all it may have. */
+const YOUNG_HEAP = 6;
 
 interface Waiting {
   readonly job: TreeJob;
@@ -29,7 +31,9 @@ let started = 0;
 
 /** A worker thread with the job it is doing. */
 class Thread {
-  readonly #worker = new Worker(programPath('tree-worker'));
+  readonly #worker = new Worker(programPath('tree-worker'), {
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_HEAP },
+  });
   #doing: Waiting | undefined;
 
   constructor() {
@@ -117,11 +121,12 @@ export const measureChanges = (root: string, base: string): Promise<TreeUsage> =
 
 /**
  * Removes the tree; one that is not there is fine. FAILED_PRECONDITION, with
- * everything else removed, when something is mounted inside it.
+ * everything else removed, when something is mounted inside it. `apart`: in a
+ * thread from the start, since it is one of many.
  */
-export async function removeTree(root: string): Promise<void> {
+export async function removeTree(root: string, apart = false): Promise<void> {
   const job = { kind: 'remove', root } as const;
-  if (atOnce(job) === undefined) await inThread(job);
+  if (apart || atOnce(job) === undefined) await inThread(job);
 }
 
 /**

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
@@ -9,7 +9,7 @@ import { hasCode, notFound } from '../../kernel/errors.js';
 import { scratch } from '../../test/harness/scratch.js';
 import { type Call, implement } from '../rpc/definition.js';
 import { TtrpcClient } from './client.js';
-import { encodeFrame, FRAME_DATA, FRAME_REQUEST, FrameReader, MAX_FRAME } from './frame.js';
+import { encodeFrame, FRAME_DATA, FRAME_REQUEST, FRAME_RESPONSE, FrameReader, MAX_FRAME } from './frame.js';
 import { decodeRequest, decodeResponse, encodeRequest } from './messages.js';
 import { NAMESPACE_KEY } from './metadata.js';
 import { createTtrpcServer } from './server.js';
@@ -195,25 +195,93 @@ describe('ttrpc', () => {
       timeoutNano: 0n,
       metadata: [],
     });
+    const flood = Buffer.concat(Array.from({ length: 100_000 }, (_, i) => frame(2 * i + 1, FRAME_REQUEST, request)));
+    const attack = async (): Promise<void> => {
+      await raw(Buffer.from('ffffffff00000001010000', 'hex'));
+      await raw(Buffer.concat([frame(0, FRAME_REQUEST, request), frame(2, FRAME_REQUEST, request)]));
+      const repeated = [FRAME_REQUEST, FRAME_REQUEST, FRAME_DATA].map((type) => frame(1, type, request));
+      await raw(Buffer.concat(repeated));
+      await raw(flood);
+      await raw(Buffer.from('0000', 'hex'));
+      const [silent, open] = [connect(path), connect(path)];
+      await Promise.all([once(silent, 'connect'), once(open, 'connect')]);
+      silent.write(Buffer.from('0000100000', 'hex'));
+      open.on('error', () => {}).resume();
+      open.write(flood);
+      assert.equal((await echo.echo(text('beside'))).typeUrl, 'beside');
+      for (const socket of [silent, open]) socket.destroy();
+      await fc.assert(
+        fc.asyncProperty(fc.uint8Array({ maxLength: 300 }), (bytes) => raw(bytes)),
+        { numRuns: 300 },
+      );
+    };
+    await attack();
+    // The heap has grown to what such a flood takes by now: another one takes no more.
     const before = process.memoryUsage().rss;
-    await raw(Buffer.from('ffffffff00000001010000', 'hex'));
-    await raw(Buffer.concat([frame(0, FRAME_REQUEST, request), frame(2, FRAME_REQUEST, request)]));
-    await raw(
-      Buffer.concat([
-        frame(1, FRAME_REQUEST, request),
-        frame(1, FRAME_REQUEST, request),
-        frame(1, FRAME_DATA, request),
-      ]),
-    );
-    await raw(Buffer.concat(Array.from({ length: 100_000 }, (_, i) => frame(2 * i + 1, FRAME_REQUEST, request))));
-    await raw(Buffer.from('0000', 'hex'));
-    await fc.assert(
-      fc.asyncProperty(fc.uint8Array({ maxLength: 300 }), (bytes) => raw(bytes)),
-      { numRuns: 300 },
-    );
+    await attack();
     assert.ok(process.memoryUsage().rss - before < 100 << 20);
     assert.equal((await echo.echo(text('alive'))).typeUrl, 'alive');
     assert.deepEqual(failures, []);
+  });
+});
+
+describe('a client whose server is hostile', () => {
+  /** A client at a server that sends these bytes to whoever comes, once something was asked. */
+  async function facing(bytes: Uint8Array): Promise<AsyncDisposable & { readonly client: TtrpcClient }> {
+    const directory = await scratch('ttrpc');
+    const path = join(directory.path, 's');
+    const server = createServer((socket) => {
+      socket.on('error', () => {}).once('data', () => socket.write(bytes));
+    });
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    const client = await TtrpcClient.connect(path);
+    return {
+      client,
+      async [Symbol.asyncDispose]() {
+        client.close();
+        server.close();
+        await directory[Symbol.asyncDispose]();
+      },
+    };
+  }
+
+  const answer = (stream: number, type: number, data: Uint8Array): Buffer =>
+    Buffer.concat(encodeFrame({ stream, type, flags: 0, data }));
+
+  it('has an error for its call, or none of its business, and small memory', async () => {
+    const before = process.memoryUsage().rss;
+    const hostile: Readonly<Record<string, readonly [Uint8Array, RegExp]>> = {
+      'an answer longer than any may be': [Buffer.from('ffffffff000000010200', 'hex'), /INTERNAL/],
+      'an answer that is none': [answer(1, FRAME_RESPONSE, Buffer.from('0aff', 'hex')), /INTERNAL/],
+      'a stream in place of an answer': [answer(1, FRAME_DATA, Buffer.from('x')), /INTERNAL/],
+      'answers to nobody': [
+        Buffer.concat(Array.from({ length: 50_000 }, (_, i) => answer(2 * i + 3, FRAME_RESPONSE, Buffer.alloc(9)))),
+        /DEADLINE_EXCEEDED/,
+      ],
+      'a frame of an unknown kind': [answer(1, 77, Buffer.from('x')), /DEADLINE_EXCEEDED/],
+      'half a header, and silence': [Buffer.from('00000010', 'hex'), /DEADLINE_EXCEEDED/],
+    };
+    for (const [what, [bytes, code]] of Object.entries(hostile)) {
+      await using setup = await facing(bytes);
+      const call = setup.client.stub(EchoDefinition).echo(text('?'), { timeout: 300 });
+      const outcome = await call.then(
+        () => 'an answer',
+        (error: { code?: unknown }) => String(error.code),
+      );
+      assert.match(outcome, code, what);
+    }
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 300 }), async (bytes) => {
+        await using setup = await facing(bytes);
+        const call = setup.client.stub(EchoDefinition).echo(text('?'), { timeout: 20 });
+        await call.then(
+          () => assert.ok(bytes.length > 0),
+          () => undefined,
+        );
+      }),
+      { numRuns: 100, seed: 58 },
+    );
+    assert.ok(process.memoryUsage().rss - before < 100 << 20);
   });
 });
 

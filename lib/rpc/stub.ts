@@ -1,11 +1,13 @@
 /** What calling a service looks like: one typed function per method of its definition. */
-import type { MessageCodec, MethodDefinition, ServiceDefinition } from '../lib/rpc/definition.js';
+import type { MessageCodec, MethodDefinition, ServiceDefinition } from './definition.js';
 
 export interface CallOptions {
   /** Aborting it cancels the call. */
   readonly signal?: AbortSignal;
   /** Milliseconds until the call is DEADLINE_EXCEEDED; none by default. */
   readonly timeout?: number;
+  /** In place of the one the stub was made for. */
+  readonly namespace?: string;
   /** Lease that the objects of the call are added to. */
   readonly lease?: string;
 }

@@ -1,0 +1,106 @@
+/**
+ * Bundles (OCI runtime-spec, bundle.md) as runtimes keep them: a directory per
+ * task, below that of its namespace, with the spec in `config.json` and the
+ * root filesystem mounted on `rootfs`.
+ */
+import { chmod, chown, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { alreadyExists, failedPrecondition, invalidArgument } from '../../kernel/errors.js';
+import { isErrno } from '../errno.js';
+import { mountsWithin, unmountAll } from '../linux/mount.js';
+
+/** Directories of the state directory that begin so are not namespaces; no identifier does. */
+const HIDDEN = '.';
+
+const field = (value: unknown, key: string): unknown =>
+  typeof value === 'object' && value !== null ? Object.getOwnPropertyDescriptor(value, key)?.value : undefined;
+
+export interface SpecView {
+  readonly annotations: ReadonlyMap<string, string>;
+  /** Host id that root of the container's user namespace has as a group; 0 without a user namespace. */
+  readonly rootGid: number;
+}
+
+/** INVALID_ARGUMENT when the bytes are no JSON object. */
+export function viewSpec(id: string, bytes: Uint8Array): SpecView {
+  let spec: unknown;
+  try {
+    spec = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw invalidArgument(`the runtime spec of container "${id}" is no JSON`, { cause });
+  }
+  if (typeof spec !== 'object' || spec === null) throw invalidArgument(`the runtime spec of "${id}" is no JSON object`);
+  const annotations = field(spec, 'annotations');
+  const pairs = typeof annotations === 'object' && annotations !== null ? Object.entries(annotations) : [];
+  const mappings = field(field(spec, 'linux'), 'gidMappings');
+  const mapping: unknown = Array.isArray(mappings)
+    ? mappings.find((entry) => field(entry, 'containerID') === 0)
+    : undefined;
+  const rootGid = field(mapping, 'hostID');
+  return {
+    annotations: new Map(pairs.filter((pair): pair is [string, string] => typeof pair[1] === 'string')),
+    rootGid: typeof rootGid === 'number' ? rootGid : 0,
+  };
+}
+
+export interface NewBundle {
+  /** The container's id. */
+  readonly id: string;
+  /** The runtime spec, JSON. */
+  readonly spec: Uint8Array;
+  readonly rootGid: number;
+  /** Further files, by name. */
+  readonly files: Readonly<Record<string, string>>;
+}
+
+/** Makes the bundle of a task. ALREADY_EXISTS when there is one. Nothing is left after a failure. */
+export async function makeBundle(path: string, { id, spec, rootGid, files }: NewBundle): Promise<void> {
+  await mkdir(join(path, '..'), { recursive: true, mode: 0o711 });
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    if (isErrno(error, 'EEXIST')) throw alreadyExists(`task "${id}" exists`);
+    throw error;
+  }
+  try {
+    // Root of a user namespace must get through to its root filesystem.
+    if (rootGid !== 0) await chown(path, 0, rootGid);
+    if (rootGid !== 0) await chmod(path, 0o710);
+    await mkdir(join(path, 'rootfs'), { mode: 0o711 });
+    await writeFile(join(path, 'config.json'), spec, { mode: 0o600 });
+    for (const [name, text] of Object.entries(files)) await writeFile(join(path, name), text, { mode: 0o600 });
+  } catch (error) {
+    await rm(path, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/**
+ * Unmounts and removes a bundle. FAILED_PRECONDITION, nothing removed, when
+ * something stays mounted: removal never reaches into a mount.
+ */
+export async function removeBundle(bundle: string): Promise<void> {
+  await unmountAll(bundle);
+  const left = mountsWithin(bundle);
+  if (left.length > 0) throw failedPrecondition(`"${left[0]?.target}" of bundle "${bundle}" is still mounted`);
+  await rm(bundle, { recursive: true, force: true });
+}
+
+export interface FoundBundle {
+  readonly namespace: string;
+  readonly id: string;
+  readonly path: string;
+}
+
+/** All bundles there are. */
+export async function findBundles(state: string): Promise<FoundBundle[]> {
+  const directories = async (path: string): Promise<string[]> => {
+    const entries = await readdir(path, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith(HIDDEN)).map(({ name }) => name);
+  };
+  const found = (await directories(state)).map(async (namespace) => {
+    const ids = await directories(join(state, namespace));
+    return ids.map((id) => ({ namespace, id, path: join(state, namespace, id) }));
+  });
+  return (await Promise.all(found)).flat();
+}

@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { internal } from '../../kernel/errors.js';
+import { scratch } from '../../test/harness/scratch.js';
+import { type SnapshotStorage, StoredSnapshotter } from './snapshotter.js';
+
+/** Storage in memory whose calls can be made to fail. */
+class FakeStorage implements SnapshotStorage {
+  readonly capabilities = [];
+  readonly stored = new Set<number>();
+  readonly failing = new Set<keyof SnapshotStorage>();
+
+  async create({ id }: { readonly id: number }): Promise<void> {
+    this.stored.add(id);
+    this.#mayFail('create');
+  }
+
+  async measure(): Promise<{ inodes: number; size: number }> {
+    this.#mayFail('measure');
+    return { inodes: 1, size: 1 };
+  }
+
+  async freeze(): Promise<void> {
+    this.#mayFail('freeze');
+  }
+
+  mounts(): [] {
+    return [];
+  }
+
+  async destroy(id: number): Promise<void> {
+    this.#mayFail('destroy');
+    this.stored.delete(id);
+  }
+
+  async ids(): Promise<readonly number[]> {
+    this.#mayFail('ids');
+    return [...this.stored];
+  }
+
+  #mayFail(call: keyof SnapshotStorage): void {
+    if (this.failing.has(call)) throw internal(`${call} fails`);
+  }
+}
+
+async function withFake(
+  work: (snapshotter: StoredSnapshotter, storage: FakeStorage, warnings: string[]) => Promise<void>,
+  storage = new FakeStorage(),
+): Promise<void> {
+  await using directory = await scratch('stored');
+  const warnings: string[] = [];
+  const warn = (message: string): void => void warnings.push(message);
+  const snapshotter = await StoredSnapshotter.open({ root: directory.path, storage, warn });
+  try {
+    await work(snapshotter, storage, warnings);
+  } finally {
+    await snapshotter.close();
+  }
+}
+
+const names = async (snapshotter: StoredSnapshotter): Promise<string[]> => {
+  const found: string[] = [];
+  for await (const { name } of snapshotter.walk()) found.push(name);
+  return found;
+};
+
+describe('a stored snapshotter', () => {
+  it('leaves nothing of a prepare whose storage failed', () =>
+    withFake(async (snapshotter, storage) => {
+      storage.failing.add('create');
+      await assert.rejects(snapshotter.prepare('key', ''), { message: 'create fails' });
+      assert.deepEqual([await names(snapshotter), storage.stored.size], [[], 0]);
+    }));
+
+  it('keeps an active snapshot that could not be measured', () =>
+    withFake(async (snapshotter, storage) => {
+      await snapshotter.prepare('key', '');
+      storage.failing.add('measure');
+      await assert.rejects(snapshotter.commit('name', 'key'), { message: 'measure fails' });
+      assert.deepEqual(await names(snapshotter), ['key']);
+    }));
+
+  it('tells of storage that stays writable, and of leftovers that stay, and tries those again', () =>
+    withFake(async (snapshotter, storage, warnings) => {
+      await snapshotter.prepare('key', '');
+      storage.failing.add('freeze').add('destroy');
+      await snapshotter.commit('name', 'key');
+      await snapshotter.remove('name');
+      await snapshotter.cleanup();
+      assert.match(warnings[0] ?? '', /"name" is committed, but .* read-only/);
+      assert.match(warnings[1] ?? '', /storage 1 .* cannot be deleted/);
+      storage.failing.clear();
+      await snapshotter.cleanup();
+      assert.equal(storage.stored.size, 0);
+    }));
+
+  it('cleans up again after a cleanup that failed', () =>
+    withFake(async (snapshotter, storage) => {
+      storage.failing.add('ids');
+      await assert.rejects(snapshotter.cleanup(), { message: 'ids fails' });
+      storage.failing.clear();
+      await snapshotter.cleanup();
+    }));
+
+  it('deletes leftovers when it is opened, and gives their ids to nobody', async () => {
+    const storage = new FakeStorage();
+    storage.stored.add(7);
+    await withFake(async (snapshotter) => {
+      await snapshotter.prepare('key', '');
+      await snapshotter.cleanup();
+      assert.deepEqual([...storage.stored], [8]);
+    }, storage);
+  });
+});
+
+describe('files of committed snapshots', () => {
+  const open = async (root: string, boot: string, storage = new FakeStorage()) => {
+    process.env.KEELSON_TEST_BOOT_ID = boot;
+    try {
+      return await StoredSnapshotter.open({ root, storage, warn: (message) => assert.fail(message) });
+    } finally {
+      delete process.env.KEELSON_TEST_BOOT_ID;
+    }
+  };
+
+  it('are in doubt after another boot until they have been flushed, which happens by itself', async () => {
+    await using directory = await scratch('stored');
+    const flushed = Promise.withResolvers<void>();
+    const storage = new FakeStorage();
+    const first = await open(directory.path, 'one', storage);
+    for (const [name, parent] of [
+      ['base', ''],
+      ['top', 'base'],
+    ] as const) {
+      await first.prepare('key', parent);
+      await first.commit(name, 'key');
+    }
+    await first.close();
+    const doubtful = await open(directory.path, 'two', storage);
+    assert.deepEqual(doubtful.unsynced(), ['base', 'top']);
+    await doubtful.remove('top');
+    assert.deepEqual(doubtful.unsynced(), ['base']);
+    const filled: string[] = [];
+    await doubtful.rebuild('base', async () => void filled.push('base'));
+    assert.deepEqual([filled, doubtful.unsynced()], [['base'], []]);
+    Object.assign(storage, { flush: async () => flushed.resolve() });
+    await doubtful.prepare('key', 'base');
+    await doubtful.commit('again', 'key');
+    await flushed.promise;
+    await doubtful.close();
+    const third = await open(directory.path, 'three', storage);
+    assert.deepEqual(third.unsynced(), []);
+    await third.close();
+  });
+});
