@@ -139,10 +139,10 @@ describe("containerd's configuration", () => {
   it("kind's: what cannot be served is warned about, once per plugin, with its line", async () => {
     const { settings, told, check } = await load(KIND);
     assert.deepEqual(told, [
-      'config.toml:3:2: proxy_plugins: proxy plugins are not supported yet; it is ignored',
       'config.toml:9:10: plugins."io.containerd.grpc.v1.cri": there is no such plugin here; it is ignored',
     ]);
     assert.equal(settings.root, '/var/lib/keelson');
+    assert.equal(settings.proxy_plugins['fuse-overlayfs']?.address, '/run/containerd-fuse-overlayfs.sock');
     assert.deepEqual(check, []);
   });
 

@@ -3,10 +3,11 @@
  * containerd does with keys it does not know, what has no counterpart here is
  * warned about, with its place, and ignored.
  */
-import { jsonSchemaOf, type KeyPath, showPath } from '../kernel/config.js';
+import { jsonSchemaOf, type KeyPath, showPath, valueAt } from '../kernel/config.js';
 import { type Definition, discover } from '../kernel/discover.js';
 import { invalidArgument } from '../kernel/errors.js';
 import { builtins } from './builtins.js';
+import { Settings } from './schema.js';
 import { child, emptyTable, growTree, type Table, type Tree, toValue, withChild } from './tree.js';
 
 const NEWEST = 4;
@@ -41,11 +42,7 @@ const KNOWN_BUT_NOT_DONE: Readonly<Record<string, string>> = {
   'grpc.tcp_address': 'the API is served on the unix socket only',
   'debug.address': 'there is no debug socket yet',
   'debug.format': 'the log is JSON, or text on a terminal',
-  'ttrpc.address': 'the ttrpc socket is not served yet',
-  'ttrpc.uid': 'the ttrpc socket is not served yet',
-  'ttrpc.gid': 'the ttrpc socket is not served yet',
   metrics: 'metrics are not served yet',
-  proxy_plugins: 'proxy plugins are not supported yet',
   stream_processors: 'stream processors are not supported yet',
   timeouts: 'timeouts cannot be set yet',
   cgroup: 'the daemon stays in the cgroup it was started in',
@@ -85,6 +82,10 @@ class Translation {
   /** Settings outside `plugins`: two levels deep at most. */
   async setting(name: string, tree: Tree): Promise<void> {
     if (HANDLED.includes(name)) return;
+    if (name === 'proxy_plugins') {
+      this.put([name], await this.#known(tree, valueAt(jsonSchemaOf(Settings), ['properties', name])));
+      return;
+    }
     const place = PLACES[name];
     if (place !== undefined && isServed(place)) {
       this.#place(place, tree);

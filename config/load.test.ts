@@ -99,6 +99,20 @@ describe('configuration files', () => {
       },
     ));
 
+  it('the sockets go by that of the API unless they are told otherwise', async () => {
+    const configOf = ({ plugins }: LoadedConfig['settings'], id: string): unknown => plugins[id]?.config;
+    await withFiles({ 'c.toml': '[plugins.server-grpc.config]\naddress = "/a.sock"\ngid = 7\n' }, ({ settings }) => {
+      assert.deepEqual(configOf(settings, 'server-ttrpc'), { address: '/a.sock.ttrpc', gid: 7 });
+      assert.deepEqual(configOf(settings, 'runtime-shim'), { address: '/a.sock', ttrpc_address: '/a.sock.ttrpc' });
+    });
+    const own = '[plugins.server-ttrpc.config]\naddress = "/t"\n[plugins.runtime-shim.config]\naddress = "/s"\n';
+    await withFiles({ 'c.toml': own }, ({ settings }) => {
+      assert.deepEqual(configOf(settings, 'server-ttrpc'), { address: '/t' });
+      assert.deepEqual(configOf(settings, 'runtime-shim'), { address: '/s', ttrpc_address: '/t' });
+    });
+    await withFiles({ 'c.toml': '' }, ({ settings }) => assert.equal(configOf(settings, 'server-ttrpc'), undefined));
+  });
+
   it('a path is relative to its file', () =>
     withFiles(
       { 'c.toml': '[plugins.x]\npath = "plugins/x.js"\n[plugins.y]\npath = "/abs/y.js"\n' },
@@ -137,13 +151,13 @@ describe('the working directory', () => {
 
   it("`$import` is an unknown key, not cosmiconfig's import", async () => {
     assert.deepEqual(await problemsIn('c.json', '{"$import": "/etc/passwd"}'), [
-      'c.json:1:2: "$import": found unknown key "$import", expected one of root, state, log, required_plugins, disabled_plugins, imports, plugins; did you mean "imports"?',
+      'c.json:1:2: "$import": found unknown key "$import", expected one of root, state, log, required_plugins, disabled_plugins, imports, plugins, proxy_plugins; did you mean "imports"?',
     ]);
   });
 });
 
 describe('errors', () => {
-  const top = 'root, state, log, required_plugins, disabled_plugins, imports, plugins';
+  const top = 'root, state, log, required_plugins, disabled_plugins, imports, plugins, proxy_plugins';
   const entry = 'package, path, required, enabled, start_deadline, stop_deadline, config';
 
   it('are all told at once, each with line and column, in TOML', async () => {

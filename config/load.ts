@@ -2,11 +2,15 @@
 import { glob } from 'node:fs/promises';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { Explorer } from 'cosmiconfig/dist/Explorer.js';
-import { describe, type KeyPath, type Locate, validate } from '../kernel/config.js';
+import { describe, type KernelConfig, type KeyPath, type Locate, validate } from '../kernel/config.js';
+import type { Manifest } from '../kernel/discover.js';
 import { invalidArgument, notFound, type Problem } from '../kernel/errors.js';
+import { withAddresses } from './addresses.js';
+import { builtins } from './builtins.js';
 import { containerdVersion, fromContainerd } from './containerd.js';
 import { defaultToml } from './defaults.js';
 import { Document, FORMATS } from './document.js';
+import { proxiesOf } from './proxies.js';
 import { Settings } from './schema.js';
 import {
   childAt,
@@ -40,6 +44,10 @@ export interface LoadOptions {
 export interface LoadedConfig {
   /** With whatever was wrong left out, so that the rest can be checked too. */
   readonly settings: Settings;
+  /** The settings as the kernel takes them: with a plugin for each of `[proxy_plugins]`. */
+  readonly kernel: KernelConfig;
+  /** The plugins of the tree, and those proxies. */
+  readonly builtins: Manifest;
   /** What is wrong outside the plugins' own sections; a daemon must not start with any. */
   readonly problems: readonly Problem[];
   /** What containerd's files ask for that is not done, each with its place. */
@@ -172,9 +180,7 @@ async function settle(table: Table): Promise<{ settings: Settings; problems: rea
   const value = toValue(table);
   const parsed = Settings.safeParse(value);
   if (parsed.success) return { settings: parsed.data, problems: [] };
-  const { problems = [] } = await validate({ schema: Settings, value, path: [] }, (path, at) =>
-    locateIn(table, path, at),
-  );
+  const { problems } = await validate({ schema: Settings, value, path: [] }, (path, at) => locateIn(table, path, at));
   const wrong = parsed.error.issues.flatMap(({ path, ...issue }) =>
     issue.code === 'unrecognized_keys' ? issue.keys.map((key) => [...path, key]) : [path],
   );
@@ -196,11 +202,17 @@ export async function loadConfig({ file, overrides = [] }: LoadOptions = {}): Pr
         : await fromContainerd(source.table, warnings);
     table = mergeTables(table, ours);
   }
-  const whole = overrides.reduce(withOverride, table);
+  const whole = withAddresses(overrides.reduce(withOverride, table));
+  const locate: Locate = (path, at) => locateIn(whole, path, at);
+  const { settings, problems } = await settle(whole);
+  const proxies = await proxiesOf(settings, locate);
   return {
-    ...(await settle(whole)),
+    settings,
+    problems: [...problems, ...proxies.problems],
+    kernel: { ...settings, plugins: { ...settings.plugins, ...proxies.plugins } },
+    builtins: { ...builtins, ...proxies.manifest },
     warnings,
-    locate: (path, at) => locateIn(whole, path, at),
+    locate,
     files: sources.map((source) => source.file),
     packagesFrom: sources.slice(0, 1).map((source) => dirname(source.file)),
   };

@@ -66,14 +66,16 @@ export async function annotatedDefault(): Promise<string> {
   const entries = Object.fromEntries(Object.keys(builtins).map((id) => [id, {}]));
   const schemas = new Map((await definitions(entries, [])).map(({ id, plugin }) => [id, jsonSchemaOf(plugin.config)]));
   return defaultToml()
-    .split('\n')
-    .flatMap((line) => {
-      const [, id = ''] = /^\[plugins\.([\w-]+)\]$/.exec(line) ?? [];
+    .split('\n\n')
+    .map((table) => {
+      const [, id = ''] = /^\[plugins\.([\w-]+)\]$/m.exec(table) ?? [];
       const settings = Object.entries(propertiesOf(schemas.get(id)));
-      if (settings.length === 0) return [line];
-      return [line, `# [plugins.${id}.config]`, ...settings.flatMap(([key, property]) => explain(key, property))];
+      if (settings.length === 0) return table;
+      const lines = settings.flatMap(([key, property]) => explain(key, property));
+      return [table.trimEnd(), `# [plugins.${id}.config]`, ...lines].join('\n');
     })
-    .join('\n');
+    .join('\n\n')
+    .replace(/\n*$/, '\n');
 }
 
 /** JSON Schema of a configuration file, with the sections of all plugins of the tree. */

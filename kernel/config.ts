@@ -43,17 +43,12 @@ export type KeyPath = readonly PropertyKey[];
  */
 export type Locate = (path: KeyPath, at: 'key' | 'value') => Promise<string | undefined>;
 
-/** The known key that was probably meant, if any is near enough to be a slip of the finger. */
-function nearest(found: string, known: readonly string[]): string | undefined {
-  if (known.length === 0) return undefined;
-  const best = closest(found, [...known]);
-  return distance(found, best) <= Math.max(2, Math.floor(best.length / 3)) ? best : undefined;
-}
-
-/** `; did you mean "dataset"?`, or nothing. */
+/** `; did you mean "dataset"?`, or nothing when no known key is near enough for a slip of the finger. */
 export function didYouMean(found: string, known: readonly string[]): string {
-  const meant = nearest(found, known);
-  return meant === undefined ? '' : `; did you mean "${meant}"?`;
+  if (known.length === 0) return '';
+  const best = closest(found, [...known]);
+  const isNear = distance(found, best) <= Math.max(2, Math.floor(best.length / 3));
+  return isNear ? `; did you mean "${best}"?` : '';
 }
 
 const bare = /^[A-Za-z0-9_-]+$/;
@@ -84,7 +79,7 @@ const NAMES: Readonly<Record<string, string>> = {
   bigint: 'integer',
 };
 
-const isRecord = (value: unknown): value is Readonly<Record<PropertyKey, unknown>> =>
+export const isRecord = (value: unknown): value is Readonly<Record<PropertyKey, unknown>> =>
   typeof value === 'object' && value !== null;
 
 const own = (value: unknown, key: PropertyKey): unknown =>
@@ -138,14 +133,8 @@ export interface Section {
   readonly path: KeyPath;
 }
 
-/** One sentence for each key that the table at the issue's path does not know. */
-async function wordUnknownKeys(
-  keys: readonly unknown[],
-  issue: StandardSchemaV1.Issue,
-  section: Section,
-  locate: Locate,
-) {
-  const inner = keysOf(issue);
+/** One sentence for each key that the table at the path does not know. */
+async function wordUnknownKeys(keys: readonly unknown[], inner: KeyPath, section: Section, locate: Locate) {
   const known = knownKeys(jsonSchemaOf(section.schema), inner);
   const expected = known.length === 0 ? 'no keys here' : `one of ${known.join(', ')}`;
   const sentence = async (key: string): Promise<string> => {
@@ -156,10 +145,10 @@ async function wordUnknownKeys(
 }
 
 async function wordIssue(issue: StandardSchemaV1.Issue, section: Section, locate: Locate): Promise<string[]> {
+  const inner = keysOf(issue);
   const unknown = own(issue, 'keys');
   if (own(issue, 'code') === 'unrecognized_keys' && Array.isArray(unknown))
-    return wordUnknownKeys(unknown, issue, section, locate);
-  const inner = keysOf(issue);
+    return wordUnknownKeys(unknown, inner, section, locate);
   const found = valueAt(section.value, inner);
   const expected = expectation(issue);
   const options = own(issue, 'values');
@@ -168,14 +157,13 @@ async function wordIssue(issue: StandardSchemaV1.Issue, section: Section, locate
   return [`${await place(locate, [...section.path, ...inner], 'value')}: found ${describe(found)}${said}`];
 }
 
-export type Validated =
-  | { readonly value: unknown; readonly problems?: undefined }
-  | { readonly problems: readonly Problem[] };
-
 /** Checks one section against its schema; every problem says where it is, what was found and what is expected. */
-export async function validate(section: Section, locate: Locate): Promise<Validated> {
+export async function validate(
+  section: Section,
+  locate: Locate,
+): Promise<{ readonly value?: unknown; readonly problems: readonly Problem[] }> {
   const result = await section.schema['~standard'].validate(section.value);
-  if (result.issues === undefined) return { value: result.value };
+  if (result.issues === undefined) return { value: result.value, problems: [] };
   const sentences = await Promise.all(result.issues.map((issue) => wordIssue(issue, section, locate)));
   return { problems: sentences.flat().map((sentence) => problem('KEELSON_CONFIG', sentence)) };
 }

@@ -3,7 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { findPackageJSON } from 'node:module';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { didYouMean, millis, type PluginEntry } from './config.js';
+import { didYouMean, isRecord, millis, type PluginEntry } from './config.js';
 import { messageOf, type Problem, problem, type Situation } from './errors.js';
 import type { Plugin } from './plugin.js';
 
@@ -18,6 +18,7 @@ export interface Definition {
 }
 
 export interface Sources {
+  /** Plugins that the configuration may name without a package or path. */
   readonly builtins: Manifest;
   /** Directories from which packages are resolved, before the kernel's own place. */
   readonly packagesFrom: readonly string[];
@@ -29,8 +30,6 @@ const API = 1;
 
 export const sourceOf = (entry: PluginEntry): string =>
   entry.package ? `package ${entry.package}` : entry.path ? `path ${entry.path}` : 'built-in';
-
-const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
 
 /** Entry file of a package, by `exports` (string or conditions of ".") or `main` (https://nodejs.org/api/packages.html). */
 function entryFile(manifest: string): string {
@@ -46,38 +45,35 @@ function entryFile(manifest: string): string {
 }
 
 function packageFile(name: string, from: readonly string[]): string {
-  for (const base of from) {
-    const manifest = findManifest(name, base);
-    if (manifest !== undefined) return entryFile(manifest);
-  }
+  for (const base of from)
+    try {
+      const manifest = findPackageJSON(name, base);
+      if (manifest !== undefined) return entryFile(manifest);
+    } catch (error) {
+      if (!isRecord(error) || error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
+    }
   throw new Error(`package "${name}" is not installed where ${from.map((base) => `"${base}"`).join(' or ')} finds it`);
-}
-
-function findManifest(name: string, base: string): string | undefined {
-  try {
-    return findPackageJSON(name, base);
-  } catch (error) {
-    if (isRecord(error) && error.code === 'ERR_MODULE_NOT_FOUND') return undefined;
-    throw error;
-  }
 }
 
 const pathFile = (path: string): string =>
   statSync(path).isDirectory() ? entryFile(join(path, 'package.json')) : path;
 
-async function within<T>(work: Promise<T>, deadline: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () =>
-        reject(new Error(`it is still not evaluated after ${deadline / 1000} s; look for an await at its top level`)),
-      deadline,
-    );
-  });
-  return Promise.race([work, late]).finally(() => clearTimeout(timer));
+/** Resolves to true when the work settles in time, to false when not; never cuts it short. */
+export async function settlesWithin(work: Promise<unknown>, millis: number): Promise<boolean> {
+  const { promise: settled, resolve } = Promise.withResolvers<boolean>();
+  const timer = setTimeout(resolve, millis, false);
+  const inTime = (): void => resolve(true);
+  work.then(inTime, inTime);
+  return settled.finally(() => clearTimeout(timer));
 }
 
-async function load(id: string, entry: PluginEntry, { builtins, packagesFrom }: Sources): Promise<unknown> {
+async function within<T>(work: Promise<T>, deadline: number): Promise<T> {
+  if (await settlesWithin(work, deadline)) return work;
+  throw new Error(`it is still not evaluated after ${deadline / 1000} s; look for an await at its top level`);
+}
+
+/** The module behind an entry; rejects when it cannot be found or evaluated. */
+export async function load(id: string, entry: PluginEntry, { builtins, packagesFrom }: Sources): Promise<unknown> {
   const deadline = millis(entry.start_deadline);
   if (entry.path !== undefined) return within(import(pathToFileURL(pathFile(entry.path)).href), deadline);
   if (entry.package === undefined) return builtins[id]?.();
@@ -111,13 +107,14 @@ const SHAPE: Readonly<Record<keyof Plugin, readonly [(value: unknown) => boolean
   start: [(value) => typeof value === 'function', 'a function'],
 };
 
-const misshapen = (value: Record<string, unknown>): string[] =>
+const misshapen = (value: Readonly<Record<PropertyKey, unknown>>): string[] =>
   Object.entries(SHAPE)
     .filter(([key, [holds]]) => !holds(value[key]))
     .map(([key, [, expected]]) => `"${key}" must be ${expected}`);
 
-const isPlugin = (value: Record<string, unknown>): value is Record<string, unknown> & Plugin =>
-  misshapen(value).length === 0;
+const isPlugin = (
+  value: Readonly<Record<PropertyKey, unknown>>,
+): value is Readonly<Record<PropertyKey, unknown>> & Plugin => misshapen(value).length === 0;
 
 function checked(id: string, entry: PluginEntry, module: unknown): Discovered {
   const source = sourceOf(entry);

@@ -1,17 +1,16 @@
 /** The kernel: checks everything, then starts one plugin after another, and stops them the other way round. */
 import { type Logger, pino } from 'pino';
 import { type KernelConfig, millis } from './config.js';
-import { canceled, KernelError, type Problem, problem } from './errors.js';
-import { type Step, tokensOf } from './plan.js';
-import { type Advertisement, PluginReport, type PluginStatus, type Tokens } from './plugin.js';
-import { type Entry, Preparation, type Preparing, statusOf, unmet, type Verdict } from './prepare.js';
+import { canceled, KernelError, type Problem } from './errors.js';
+import type { Step } from './plan.js';
+import { type Advertisement, type Change, PluginReport, type PluginStatus, type Tokens } from './plugin.js';
+import { type Entry, Preparation, type Preparing, statusOf, unmet } from './prepare.js';
 import { Registry } from './registry.js';
-import { occupy, Releases, startPlugin } from './start.js';
+import { occupy, Releases, startPlugin, type Verdict } from './start.js';
 import type { Token } from './token.js';
 
 export { describe, type KernelConfig, type Locate, type PluginEntry } from './config.js';
 export * from './errors.js';
-export { complete } from './plan.js';
 export * from './plugin.js';
 export { activePlugin } from './start.js';
 export { type Arity, many, one, type Token } from './token.js';
@@ -26,22 +25,24 @@ export interface Kernel extends AsyncDisposable {
   get<T>(token: Token<T, 'one'>): T;
   get<T>(token: Token<T, 'many'>): ReadonlyMap<string, T>;
   readonly report: PluginReport;
+  /**
+   * Goes over to another configuration: stops, starts and restarts what differs, with what depends on it, and leaves
+   * everything else alone. What had failed or skipped is tried again; `root` and `state` stay. Throws {@link KernelError}
+   * with every problem of the configuration, and nothing has changed; also when a required plugin, or one that ran
+   * before, fails: then the old configuration is restored.
+   */
+  reload(config: KernelConfig, preparing?: Preparing): Promise<Change>;
+  /** Adds to what is shown of a plugin. No error when there is none of that id. */
+  advertise(id: string, facts: Advertisement): void;
   /** Stops every plugin, then throws one {@link KernelError} if any failed to. Idempotent. */
   stop(): Promise<void>;
-}
-
-/** One plugin's need of another. */
-export interface Link {
-  readonly plugin: string;
-  /** Token id. */
-  readonly service: string;
-  readonly provider: string;
 }
 
 export interface Inspection {
   /** In start order; those that can start have no outcome yet. */
   readonly plugins: readonly PluginStatus[];
-  readonly links: readonly Link[];
+  /** Who needs what of whom; a service is a token id. */
+  readonly links: readonly { readonly plugin: string; readonly service: string; readonly provider: string }[];
   /** Everything that would keep this configuration from starting, and failed imports. */
   readonly problems: readonly Problem[];
 }
@@ -57,55 +58,87 @@ export interface KernelStarter {
 export const createKernel = (config: KernelConfig, options: KernelOptions = {}): KernelStarter => ({
   async inspect() {
     const preparation = new Preparation(config, options);
-    const { steps, problems } = await preparation.run();
-    const links = steps.flatMap(({ id, after }) =>
+    const problems = await preparation.run();
+    const links = preparation.steps.flatMap(({ id, after }) =>
       after.map(({ token, provider }) => ({ plugin: id, service: token.id, provider })),
     );
     const plugins = preparation.inOrder().map(statusOf);
     return { plugins, links, problems: [...problems, ...preparation.failures()] };
   },
   async start(signal = new AbortController().signal) {
-    const preparation = new Preparation(config, options);
-    const { steps, problems } = await preparation.run();
-    if (problems.length > 0) throw new KernelError('INVALID_ARGUMENT', 'checking the configuration', problems);
-    const kernel = new RunningKernel(config, options.log ?? pino({ level: 'silent' }), preparation);
-    await kernel.start(steps, signal);
+    const kernel = new RunningKernel(config, options, signal);
+    await kernel.start(await prepared(config, options));
     return kernel;
   },
 });
 
-interface Running {
-  readonly entry: Entry;
-  readonly step: Step;
-  readonly releases: Releases;
+async function prepared(config: KernelConfig, preparing: Preparing): Promise<Preparation> {
+  const preparation = new Preparation(config, preparing);
+  const problems = await preparation.run();
+  if (problems.length > 0) throw new KernelError('INVALID_ARGUMENT', 'checking the configuration', problems);
+  return preparation;
 }
 
 class RunningKernel implements Kernel {
   readonly report: PluginReport;
-  readonly #config: KernelConfig;
+  readonly #options: KernelOptions;
   readonly #log: Logger;
-  readonly #preparation: Preparation;
   readonly #registry = new Registry();
-  readonly #running: Running[] = [];
+  readonly #running = new Map<string, { readonly entry: Entry; readonly releases: Releases }>();
+  readonly #stopping = new AbortController();
+  readonly #signal: AbortSignal;
+  #preparation: Preparation;
+  #turn: Promise<unknown> = Promise.resolve();
   #vacate = (): void => {};
   #stopped: Promise<void> | undefined;
 
-  constructor(config: KernelConfig, log: Logger, preparation: Preparation) {
-    this.#config = config;
-    this.#log = log;
-    this.#preparation = preparation;
-    this.report = { plugins: () => preparation.inOrder().map(statusOf) };
+  constructor(config: KernelConfig, options: KernelOptions, signal: AbortSignal) {
+    this.#options = options;
+    this.#log = options.log ?? pino({ level: 'silent' });
+    this.#signal = AbortSignal.any([signal, this.#stopping.signal]);
+    this.#preparation = new Preparation({ ...config, plugins: {} }, options);
+    this.report = { plugins: () => this.#preparation.inOrder().map(statusOf) };
     this.#registry.offer(PluginReport, 'kernel', this.report);
   }
 
   get<T>(token: Token<T, 'one'>): T;
   get<T>(token: Token<T, 'many'>): ReadonlyMap<string, T>;
   get<T>(token: Token<T>): T | ReadonlyMap<string, T> {
-    return token.arity === 'one' ? this.#registry.one(token) : this.#registry.many(token);
+    return this.#registry.get(token);
+  }
+
+  async start(preparation: Preparation): Promise<void> {
+    this.#vacate = occupy(preparation.config);
+    try {
+      await this.#change(preparation, (entry) => preparation.isRequired(entry));
+    } catch (error) {
+      await this.#stop();
+      throw error;
+    }
+  }
+
+  reload(config: KernelConfig, preparing: Preparing = {}): Promise<Change> {
+    const turn = this.#turn.then(() => this.#reload(config, { ...this.#options, ...preparing }));
+    this.#turn = turn.catch(() => {});
+    return turn;
+  }
+
+  advertise(id: string, { capabilities = [], exports = {}, platforms = [] }: Advertisement): void {
+    const entry = this.#preparation.inOrder().find((candidate) => candidate.id === id);
+    if (entry === undefined) return;
+    entry.facts = {
+      capabilities: [...new Set([...entry.facts.capabilities, ...capabilities])],
+      exports: { ...entry.facts.exports, ...exports },
+      platforms: [...new Set([...entry.facts.platforms, ...platforms])],
+    };
   }
 
   stop(): Promise<void> {
-    this.#stopped ??= this.#stop();
+    this.#stopping.abort();
+    this.#stopped ??= this.#turn.then(async () => {
+      const problems = await this.#stop();
+      if (problems.length > 0) throw new KernelError('INTERNAL', 'stopping', problems);
+    });
     return this.#stopped;
   }
 
@@ -113,92 +146,100 @@ class RunningKernel implements Kernel {
     return this.stop();
   }
 
-  async start(steps: readonly Step[], stopping: AbortSignal): Promise<void> {
-    this.#vacate = occupy(this.#config);
-    for (const name of this.#preparation.strangers())
-      this.#log.warn(`disabled_plugins names "${name}", which is unknown`);
-    for (const { situation, message, cause } of this.#preparation.failures())
-      this.#log.error({ situation, err: cause }, message);
+  async #reload(config: KernelConfig, preparing: Preparing): Promise<Change> {
+    const { config: old, given } = this.#preparation;
+    const next = await prepared({ ...config, root: old.root, state: old.state }, preparing);
+    const back = await prepared(old, given);
+    const ran = new Set(this.#running.keys());
     try {
-      for (const step of steps) await this.#startNext(step, stopping);
+      const runs = ({ id, verdict }: Entry) => ran.has(id) && verdict?.outcome !== 'disabled';
+      return await this.#change(next, (entry) => runs(entry) || next.isRequired(entry));
     } catch (error) {
-      await this.#releaseAll();
+      this.#log.error({ err: error }, 'the new configuration does not run; restoring the old one');
+      if (!this.#signal.aborted) await this.#change(back, () => false);
       throw error;
     }
   }
 
-  async #startNext(step: Step, stopping: AbortSignal): Promise<void> {
-    if (stopping.aborted) throw canceled('starting: stopped before all plugins had started');
-    const entry = this.#preparation.entry(step.id);
-    entry.requires = this.#preparation.wireTypes(step);
-    const verdict = entry.verdict ?? this.#blocked(step) ?? (await this.#startPlugin(step, entry, stopping));
+  /** From what runs to what is prepared. */
+  async #change(next: Preparation, required: (entry: Entry) => boolean): Promise<Change> {
+    const lost = next.inOrder().find((entry) => entry.verdict?.outcome === 'error' && required(entry));
+    if (lost) throw new KernelError('FAILED_PRECONDITION', 'starting', [unmet(lost)]);
+    const kept = next.adopt(this.#preparation);
+    const stopped = this.#runningSteps().filter(({ id }) => !kept.has(id));
+    this.#preparation = next;
+    const released = await this.#release(stopped);
+    for (const name of next.strangers()) this.#log.warn(`disabled_plugins names "${name}", which is unknown`);
+    const entries = next.inOrder().filter(({ id }) => !kept.has(id));
+    for (const entry of entries) await this.#startNext(entry, required);
+    const started = entries.map(({ id }) => id).filter((id) => this.#running.has(id));
+    const problems = [...released, ...next.failures()].map(({ message }) => message);
+    return { stopped: stopped.map(({ id }) => id), started, problems };
+  }
+
+  /** Providers last. */
+  #runningSteps(): Step[] {
+    return this.#preparation.steps.filter(({ id }) => this.#running.has(id)).reverse();
+  }
+
+  async #startNext(entry: Entry, required: (entry: Entry) => boolean): Promise<void> {
+    if (this.#signal.aborted) throw canceled('starting: stopped before all plugins had started');
+    const verdict = entry.verdict ?? this.#preparation.blocked(entry) ?? (await this.#startPlugin(entry));
     entry.verdict = verdict;
     const { outcome, reason, problem: trouble } = verdict;
-    const facts = { plugin: step.id, outcome, millis: Math.round(entry.startMillis), reason };
+    const facts = { plugin: entry.id, outcome, millis: Math.round(entry.startMillis), reason };
     if (outcome !== 'error') this.#log.info(facts, `plugin ${outcome}`);
     else this.#log.error({ ...facts, situation: trouble?.situation, err: trouble?.cause }, 'plugin failed');
-    if (outcome === 'ok' || !this.#preparation.isRequired(entry)) return;
+    if (outcome === 'ok' || !required(entry)) return;
     throw new KernelError('FAILED_PRECONDITION', 'starting', [unmet(entry)]);
   }
 
-  /** A plugin whose service cannot be had shares the fate of the one that should provide it. */
-  #blocked({ id, after }: Step): Verdict | undefined {
-    for (const { token, provider } of after) {
-      const { verdict } = this.#preparation.entry(provider);
-      if (token.arity === 'many' || verdict === undefined || verdict.outcome === 'ok') continue;
-      const reason = `plugin "${id}" needs "${token.id}" of "${provider}", which did not start: ${verdict.reason}`;
-      return { outcome: verdict.outcome, reason, problem: problem('KEELSON_DEPENDENCY', reason) };
-    }
-    return undefined;
-  }
-
-  async #startPlugin(step: Step, entry: Entry, stopping: AbortSignal): Promise<Verdict> {
-    const log = this.#log.child({ plugin: step.id });
-    const releases = new Releases(step.id, log);
+  async #startPlugin(entry: Entry): Promise<Verdict> {
+    const { id, definition } = entry;
+    if (definition === undefined) throw new Error(`plugin "${id}" was never imported`);
+    const { plugin } = definition;
+    const log = this.#log.child({ plugin: id });
+    const releases = new Releases(id, log);
     const begin = performance.now();
     const started = await startPlugin({
-      definition: step,
-      directories: this.#config,
+      plugin,
+      directories: this.#preparation.config,
       config: entry.section,
-      deps: this.#registry.resolve(step.plugin.requires),
+      deps: this.#registry.resolve(plugin.requires),
       log,
       releases,
-      stopping,
+      stopping: this.#signal,
       deadline: millis(entry.settings.start_deadline),
-      advertise: (facts) => advertise(entry, facts),
+      advertise: (facts) => this.advertise(id, facts),
     });
     entry.startMillis = performance.now() - begin;
-    if (started.outcome !== 'ok') {
+    const { offered } = started;
+    if (offered === undefined) {
       await releases.run(millis(entry.settings.stop_deadline));
       return started;
     }
-    this.#running.push({ entry, step, releases });
-    for (const [name, token] of Object.entries<Tokens[string]>(step.plugin.provides))
-      this.#registry.offer(token, step.plugin.wire.id, started.offered[name]);
+    this.#running.set(id, { entry, releases });
+    for (const [name, token] of Object.entries<Tokens[string]>(plugin.provides)) {
+      this.#registry.offer(token, plugin.wire.id, offered[name]);
+      releases.add(() => this.#registry.withdraw(token, plugin.wire.id));
+    }
     return { outcome: 'ok' };
   }
 
-  async #stop(): Promise<void> {
-    const problems = await this.#releaseAll();
-    if (problems.length > 0) throw new KernelError('INTERNAL', 'stopping', problems);
-  }
-
-  /** What the releases complain of is in the log already. */
-  async #releaseAll(): Promise<readonly Problem[]> {
-    const problems: Problem[] = [];
-    for (const { entry, step, releases } of this.#running.splice(0).reverse()) {
-      problems.push(...(await releases.run(millis(entry.settings.stop_deadline))));
-      for (const token of tokensOf(step.plugin.provides)) this.#registry.withdraw(token, step.plugin.wire.id);
-    }
+  async #stop(): Promise<readonly Problem[]> {
+    const problems = await this.#release(this.#runningSteps());
     this.#vacate();
     return problems;
   }
-}
 
-function advertise(entry: Entry, { capabilities = [], exports = {}, platforms = [] }: Advertisement): void {
-  entry.facts = {
-    capabilities: [...entry.facts.capabilities, ...capabilities],
-    exports: { ...entry.facts.exports, ...exports },
-    platforms: [...entry.facts.platforms, ...platforms],
-  };
+  /** What the releases complain of is in the log already. */
+  async #release(steps: readonly Step[]): Promise<readonly Problem[]> {
+    const problems: Problem[] = [];
+    for (const { id } of steps) {
+      const { entry, releases } = this.#running.get(id) ?? {};
+      problems.push(...((await releases?.run(millis(entry?.settings.stop_deadline))) ?? []));
+      this.#running.delete(id);
+    }
+    return problems;
+  }
 }

@@ -164,7 +164,8 @@ describe('wiring', () => {
       assert.equal(live.size, 1);
       assert.ok(live.has('a'));
       assert.equal(live.get('a')?.get(), 'a');
-      assert.ok(!('set' in live));
+      for (const change of ['set', 'delete', 'clear'])
+        assert.throws(() => Reflect.get(live, change)(), /cannot be changed/);
       const each: string[] = [];
       live.forEach((_, key, map) => {
         assert.equal(map, live);
@@ -175,51 +176,53 @@ describe('wiring', () => {
     assert.equal(live.size, 0, 'a stopped provider is gone from the map');
   });
 
-  it('reports duplicates, clashing arities and holes all at once, before anything starts', async () => {
-    let started = false;
+  it('of plugins that clash the first in the configuration starts; each other one is told of by name', async () => {
     const clash = { ...simple('clash', {}, {}), wire: { type: 'test.v1', id: 's1' } };
-    const untyped = simple('untyped', { s: many<Store>('test-store@1') });
     const plugins = [
-      {
-        ...simple('s1', {}, { x: Store }),
-        start: async () => {
-          started = true;
-          return {};
-        },
-      },
+      simple('s1', {}, { x: Store }),
       simple('s2', {}, { x: Store }),
       simple('hole', { other: Other }),
       simple('usurper', {}, { r: PluginReport }),
       clash,
-      untyped,
+      simple('untyped', { s: many<Store>('test-store@1') }),
+      simple('user', { s: Store }),
     ];
-    const error = await startError({ plugins });
-    assert.equal(error.code, 'INVALID_ARGUMENT');
-    assert.deepEqual(situations(error).sort(), [
-      'KEELSON_ARITY',
-      'KEELSON_DUPLICATE_PROVIDER',
-      'KEELSON_DUPLICATE_PROVIDER',
-      'KEELSON_DUPLICATE_WIRE',
-      'KEELSON_MISSING',
-    ]);
-    assert.match(error.message, /"s1" \(built-in\) and "s2" \(built-in\) all provide "test-store@1"/);
-    assert.match(error.message, /plugin "hole" needs "test-other@1", which no plugin provides/);
-    assert.equal(started, false);
+    await withKernel({ plugins }, (kernel) => {
+      const told = kernel.report.plugins().map(({ id, outcome, reason = '' }) => [id, `${outcome} ${reason}`]);
+      const expected: [string, RegExp][] = [
+        ['s1', /^ok $/],
+        ['s2', /"s2" \(built-in\) and "s1" \(built-in\) both provide "test-store@1"; disable one/],
+        ['hole', /plugin "hole" needs "test-other@1", which no plugin provides/],
+        ['usurper', /"usurper" \(built-in\) and the kernel both provide "plugin-report@1"/],
+        ['clash', /"clash" \(built-in\) and "s1" \(built-in\) are both "test.v1.s1" on the wire/],
+        ['untyped', /"test-store@1" is 'many' to "untyped" \(built-in\) and 'one' to "s1"/],
+        ['user', /^ok $/],
+      ];
+      for (const [id, pattern] of expected) assert.match(Object.fromEntries(told)[id] ?? '', pattern);
+      assert.equal(kernel.get(Store).get(), 's1');
+    });
+    const error = await startError({ plugins, required: ['clash'] });
+    assert.match(error.message, /required plugin "clash" ended as error: .*both "test.v1.s1" on the wire/);
   });
 
-  it('shows a cycle with its whole path', async () => {
+  it('shows a cycle with its whole path, and leaves out who was configured last of it', async () => {
     const plugins = [
       simple('outside', { s: Store }),
-      simple('a', { other: Other }, { x: Store }),
       simple('b', { drivers: Drivers }, { x: Other }),
       simple('c', { store: Store }, { x: Drivers }),
+      simple('a', { other: Other }, { x: Store }),
+      simple('apart', { other: Other }),
     ];
-    const error = await startError({ plugins });
-    assert.deepEqual(situations(error), ['KEELSON_CYCLE']);
-    assert.match(
-      error.message,
-      /"a" needs "test-other@1" of "b", "b" needs "test-driver@1" of "c", "c" needs "test-store@1" of "a"/,
-    );
+    await withKernel({ plugins }, (kernel) => {
+      const told = new Map(kernel.report.plugins().map(({ id, outcome, reason = '' }) => [id, `${outcome} ${reason}`]));
+      assert.match(
+        told.get('a') ?? '',
+        /^error .*"a" needs "test-other@1" of "b", "b" needs "test-driver@1" of "c", "c" needs "test-store@1" of "a"; "a"/,
+      );
+      assert.match(told.get('outside') ?? '', /^error plugin "outside" needs "test-store@1" of "a"/);
+      assert.match(told.get('c') ?? '', /^error plugin "c" needs "test-store@1" of "a"/);
+      assert.deepEqual([told.get('b'), told.get('apart')], ['ok ', 'ok '], 'many may be empty');
+    });
   });
 });
 
@@ -528,7 +531,6 @@ describe('sections', () => {
         .map((line) => line.trim()),
       [
         'plugins.ovrlay: found "ovrlay", expected a plugin of the tree, or a "package" or "path" that holds it; did you mean "overlay"?',
-        'plugin "hole" needs "test-store@1", which no plugin provides; add one that does to the configuration',
         'plugins.net.config.address: found nothing, expected string',
         'x.toml:4:8: plugins.net.config.mode: found string "opne", expected "open" or "closed"; did you mean "open"?',
         'x.toml:3:1: plugins.net.config.prot: found unknown key "prot", expected one of address, port, mode; did you mean "port"?',

@@ -1,4 +1,4 @@
-/** The order in which plugins start, or everything that forbids one. Pure: nothing is imported or started here. */
+/** The order in which plugins start, and who cannot. Pure: nothing is imported or started here. */
 import type { Definition } from './discover.js';
 import { type Problem, problem } from './errors.js';
 import { type Plugin, PluginReport, type Tokens } from './plugin.js';
@@ -24,7 +24,8 @@ export interface Plan {
   /** Providers before those who require them; otherwise in the order given. */
   readonly steps: readonly Step[];
   readonly holes: readonly Hole[];
-  readonly problems: readonly Problem[];
+  /** Plugins that cannot start, by their id: what clashes with one before it, or closes a loop. */
+  readonly refused: ReadonlyMap<string, Problem>;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a token of any service
@@ -34,109 +35,104 @@ export const tokensOf = (tokens: Tokens): readonly AnyToken[] => Object.values(t
 
 export const wireUri = ({ plugin }: Definition): string => `${plugin.wire.type}.${plugin.wire.id}`;
 
-const quoted = (definitions: readonly Definition[]): string =>
-  definitions.map(({ id, source }) => `"${id}" (${source})`).join(' and ');
+/** What the plugins so far have taken, each by its name in messages. */
+class Claims {
+  readonly #wires = new Map<string, string>();
+  readonly #singles = new Map([[PluginReport.id, 'the kernel']]);
+  readonly #arities = new Map<string, { arity: Arity; by: string }>([
+    [PluginReport.id, { arity: 'one', by: 'the kernel' }],
+  ]);
 
-/** Groups of more than one. */
-const shared = (definitions: readonly Definition[], key: (definition: Definition) => readonly string[]) => {
-  const groups = new Map<string, Definition[]>();
-  for (const definition of definitions)
-    for (const name of key(definition)) groups.set(name, [...(groups.get(name) ?? []), definition]);
-  return [...groups].filter(([, group]) => group.length > 1);
-};
-
-const duplicateWires = (definitions: readonly Definition[]): Problem[] =>
-  shared(definitions, (definition) => [wireUri(definition)]).map(([uri, group]) =>
-    problem('KEELSON_DUPLICATE_WIRE', `${quoted(group)} are all "${uri}" on the wire; disable all but one`),
-  );
-
-function duplicateProviders(definitions: readonly Definition[]): Problem[] {
-  const singles = ({ plugin }: Definition) =>
-    tokensOf(plugin.provides).flatMap(({ id, arity }) => (arity === 'one' ? [id] : []));
-  const plugins = shared(definitions, singles).map(([id, group]) =>
-    problem('KEELSON_DUPLICATE_PROVIDER', `${quoted(group)} all provide "${id}"; disable all but one`),
-  );
-  const usurpers = definitions
-    .filter((definition) => singles(definition).includes(PluginReport.id))
-    .map((usurper) =>
-      problem(
-        'KEELSON_DUPLICATE_PROVIDER',
-        `${quoted([usurper])} provides "${PluginReport.id}", which is the kernel's`,
-      ),
-    );
-  return [...plugins, ...usurpers];
+  /** Takes what the plugin needs; a problem when some of it is taken already. */
+  take(definition: Definition): Problem | undefined {
+    const { id, source, plugin } = definition;
+    const by = `"${id}" (${source})`;
+    const [uri, singles] = [wireUri(definition), tokensOf(plugin.provides).filter(({ arity }) => arity === 'one')];
+    const twin = this.#wires.get(uri);
+    if (twin) return problem('KEELSON_DUPLICATE_WIRE', `${by} and ${twin} are both "${uri}" on the wire; ${DISABLE}`);
+    for (const token of singles) {
+      const other = this.#singles.get(token.id);
+      if (other)
+        return problem('KEELSON_DUPLICATE_PROVIDER', `${by} and ${other} both provide "${token.id}"; ${DISABLE}`);
+    }
+    const tokens = [...tokensOf(plugin.provides), ...tokensOf(plugin.requires)];
+    for (const { id: name, arity } of tokens) {
+      const known = this.#arities.get(name);
+      if (known === undefined || known.arity === arity) continue;
+      const clash = `"${name}" is '${arity}' to ${by} and '${known.arity}' to ${known.by}`;
+      return problem('KEELSON_ARITY', `${clash}; they were built against different contracts: update one`);
+    }
+    this.#wires.set(uri, by);
+    for (const token of singles) this.#singles.set(token.id, by);
+    for (const { id: name, arity } of tokens) this.#arities.set(name, { arity, by });
+    return undefined;
+  }
 }
 
-function differingArities(definitions: readonly Definition[]): Problem[] {
-  const first = new Map<string, { arity: Arity; by: string }>([[PluginReport.id, { arity: 'one', by: 'the kernel' }]]);
-  return definitions.flatMap(({ id, plugin }) =>
-    [...tokensOf(plugin.provides), ...tokensOf(plugin.requires)].flatMap((token) => {
-      const known = first.get(token.id);
-      if (known === undefined) first.set(token.id, { arity: token.arity, by: `"${id}"` });
-      if (known === undefined || known.arity === token.arity) return [];
-      const clash = `"${token.id}" is '${token.arity}' to "${id}" and '${known.arity}' to ${known.by}`;
-      return [problem('KEELSON_ARITY', `${clash}; they were built against different contracts: update one`)];
-    }),
-  );
-}
+const DISABLE = 'disable one of them';
 
 /** Everything wrong between the plugins, or the order to start them in. */
 export function plan(definitions: readonly Definition[]): Plan {
-  const providers = new Map<string, string[]>();
-  for (const { id, plugin } of definitions)
+  const claims = new Claims();
+  const refused = new Map<string, Problem>();
+  for (const definition of definitions) {
+    const clash = claims.take(definition);
+    if (clash) refused.set(definition.id, clash);
+  }
+  const sound = definitions.filter(({ id }) => !refused.has(id));
+  const providers = new Map<string, string[]>([[PluginReport.id, []]]);
+  for (const { id, plugin } of sound)
     for (const token of tokensOf(plugin.provides)) providers.set(token.id, [...(providers.get(token.id) ?? []), id]);
 
-  const edgesOf = ({ plugin }: Definition): Edge[] =>
+  // One that adds to a `many` may use what the others put there: it does not wait for itself.
+  const edgesOf = ({ id, plugin }: Definition): Edge[] =>
     tokensOf(plugin.requires).flatMap((token) =>
-      (providers.get(token.id) ?? []).map((provider) => ({ token, provider })),
+      (providers.get(token.id) ?? [])
+        .filter((provider) => provider !== id || token.arity === 'one')
+        .map((provider) => ({ token, provider })),
     );
-  const holes = definitions.flatMap(({ id, plugin }) =>
+  const holes = sound.flatMap(({ id, plugin }) =>
     tokensOf(plugin.requires)
-      .filter((token) => token.arity === 'one' && token.id !== PluginReport.id && !providers.has(token.id))
+      .filter((token) => token.arity === 'one' && !providers.has(token.id))
       .map((token) => ({ plugin: id, token })),
   );
-  const { steps, cycles } = sort(definitions.map((definition) => ({ ...definition, after: edgesOf(definition) })));
-  const problems = [
-    ...duplicateWires(definitions),
-    ...duplicateProviders(definitions),
-    ...differingArities(definitions),
-    ...cycles,
-  ];
-  return { steps, holes, problems };
+  const steps = sort(
+    sound.map((definition) => ({ ...definition, after: edgesOf(definition) })),
+    refused,
+  );
+  return { steps, holes, refused };
 }
 
-/** Depth-first, so that a loop is met with its whole path in hand. */
-function sort(nodes: readonly Step[]): { steps: readonly Step[]; cycles: readonly Problem[] } {
-  const byId = new Map(nodes.map((node) => [node.id, node]));
-  const done = new Set<string>();
-  const steps: Step[] = [];
-  const cycles: Problem[] = [];
-  const path: { readonly step: Step; readonly edge: Edge }[] = [];
+type Link = { readonly step: Step; readonly edge: Edge };
 
-  const visit = (step: Step): void => {
-    const start = path.findIndex((link) => link.step.id === step.id);
-    if (start >= 0) {
-      cycles.push(problem('KEELSON_CYCLE', wordCycle(path.slice(start))));
-      return;
-    }
-    if (done.has(step.id)) return;
+/** Depth-first, so that a loop is met with its whole path in hand; who was configured last of it is refused. */
+function sort(nodes: readonly Step[], refused: Map<string, Problem>): readonly Step[] {
+  const sound = nodes.filter(({ id }) => !refused.has(id));
+  const byId = new Map(sound.map((node) => [node.id, node]));
+  const steps = new Set<Step>();
+  const visit = (step: Step, path: readonly Link[]): readonly Link[] | undefined => {
+    const start = path.findIndex((link) => link.step === step);
+    if (start >= 0) return path.slice(start);
+    if (steps.has(step)) return undefined;
     for (const edge of step.after) {
       const provider = byId.get(edge.provider);
-      if (provider === undefined) continue;
-      path.push({ step, edge });
-      visit(provider);
-      path.pop();
+      const cycle = provider && visit(provider, [...path, { step, edge }]);
+      if (cycle) return cycle;
     }
-    done.add(step.id);
-    steps.push(step);
+    steps.add(step);
+    return undefined;
   };
-  for (const node of nodes) visit(node);
-  return { steps, cycles };
+  for (const node of sound) {
+    const cycle = visit(node, []);
+    const last = cycle && sound.findLast((step) => cycle.some((link) => link.step === step));
+    if (last) return sort(nodes, refused.set(last.id, problem('KEELSON_CYCLE', wordCycle(cycle, last.id))));
+  }
+  return [...steps];
 }
 
-const wordCycle = (links: readonly { readonly step: Step; readonly edge: Edge }[]): string => {
+const wordCycle = (links: readonly Link[], last: string): string => {
   const chain = links.map(({ step, edge }) => `"${step.id}" needs "${edge.token.id}" of "${edge.provider}"`);
-  return `plugins wait for each other: ${chain.join(', ')}; one of them must do without`;
+  return `plugins wait for each other: ${chain.join(', ')}; "${last}", configured last of them, must do without`;
 };
 
 type Of<M> = M extends Tokens ? M[keyof M] : never;
@@ -146,12 +142,3 @@ export type Missing<S extends readonly Plugin[]> = Exclude<
   Extract<Of<S[number]['requires']>, Token<any, 'one'>>,
   Of<S[number]['provides']> | typeof PluginReport
 >;
-
-/**
- * Returns the plugins as they are, when at compile time nothing they require is
- * missing among them. A set with a hole does not compile, and the compiler
- * names the service: `nobodyProvides: Token<ContentStore, "one">`.
- */
-export const complete = <const S extends readonly Plugin[]>(
-  ...set: [Missing<S>] extends [never] ? S : [{ nobodyProvides: Missing<S> }]
-): readonly unknown[] => set;

@@ -10,8 +10,21 @@ type Service<K> = K extends Token<infer T, Arity> ? T : never;
 /** What `start` receives for `requires`: one service, or a live map of them by wire id. */
 export type Resolved<R extends Tokens> = {
   // biome-ignore lint/suspicious/noExplicitAny: only the arity is being matched
-  readonly [K in keyof R]: R[K] extends Token<any, 'many'> ? ReadonlyMap<string, Service<R[K]>> : Service<R[K]>;
+  readonly [K in keyof R]: R[K] extends Token<any, 'many'> ? LiveMap<Service<R[K]>> : Service<R[K]>;
 };
+
+/** Services of a `many` by the wire ids of their providers, as they come and go. Nobody but the kernel changes it. */
+export interface LiveMap<T> extends ReadonlyMap<string, T> {
+  /** Tells of every later change. Resolves to what ends the watch. */
+  watch(watcher: Watcher<T>): () => void;
+}
+
+/** Must not throw. */
+export interface Watcher<T> {
+  added(id: string, service: T): void;
+  /** The service is out of the map already. Its plugin is stopped once this resolves, or its stop deadline passes. */
+  removed(id: string, service: T): Promise<void> | void;
+}
 
 /** What `start` must return for `provides`. */
 export type Offered<P extends Tokens> = { readonly [K in keyof P]: Service<P[K]> };
@@ -102,6 +115,14 @@ export interface PluginStatus {
   readonly requires: readonly string[];
   /** Where it came from: `built-in`, `package keelson-snapshot-zfs` or `path /opt/x/index.js`. */
   readonly source: string;
+}
+
+/** What a reload came to; a plugin that was restarted is in both lists. */
+export interface Change {
+  readonly stopped: readonly string[];
+  readonly started: readonly string[];
+  /** What did not keep the change from being made: plugins that failed, or did not stop in time. */
+  readonly problems: readonly string[];
 }
 
 /** The kernel's own service: what every configured plugin came to, live, in start order. */

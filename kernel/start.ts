@@ -4,9 +4,9 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { Logger } from 'pino';
-import type { Definition } from './discover.js';
+import { settlesWithin } from './discover.js';
 import { KernelError, messageOf, type Problem, problem } from './errors.js';
-import type { Advertisement, StartContext } from './plugin.js';
+import type { Outcome, Plugin, StartContext } from './plugin.js';
 
 const active = new AsyncLocalStorage<string>();
 
@@ -39,23 +39,22 @@ export function occupy({ root, state }: Directories): () => void {
   } catch (error) {
     lock.close();
     const message = `root "${root}" is in use by process ${readPid(pidFile)}; stop it or choose another root`;
-    throw refusal(problem('KEELSON_LOCKED', message, error));
+    throw refusal('KEELSON_LOCKED', message, error);
   }
   writeFileSync(pidFile, `${process.pid}\n`, { mode: 0o600 });
   return () => lock.close();
 }
 
-const refusal = (trouble: Problem): KernelError =>
-  new KernelError('FAILED_PRECONDITION', 'taking the root directory', [trouble]);
+const refusal = (...trouble: Parameters<typeof problem>): KernelError =>
+  new KernelError('FAILED_PRECONDITION', 'taking the root directory', [problem(...trouble)]);
 
 function prepareDirectories({ root, state }: Directories): void {
-  if (root === state)
-    throw refusal(problem('KEELSON_DIRECTORY', `"root" and "state" are both "${root}"; they must differ`));
+  if (root === state) throw refusal('KEELSON_DIRECTORY', `"root" and "state" are both "${root}"; they must differ`);
   try {
     directory(root, 0o700);
     directory(state, 0o711);
   } catch (error) {
-    throw refusal(problem('KEELSON_DIRECTORY', `cannot make "${root}" and "${state}": ${messageOf(error)}`, error));
+    throw refusal('KEELSON_DIRECTORY', `cannot make "${root}" and "${state}": ${messageOf(error)}`, error);
   }
 }
 
@@ -68,19 +67,6 @@ function readPid(file: string): string {
 }
 
 type Release = () => Promise<void> | void;
-
-/** Resolves to true when the work settles in time, to false when not; never cuts it short. */
-async function settlesWithin(work: Promise<unknown>, millis: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(resolve, millis, false);
-  });
-  const settled = work.then(
-    () => true,
-    () => true,
-  );
-  return Promise.race([settled, late]).finally(() => clearTimeout(timer));
-}
 
 /** The releases of one plugin: run once, backwards, each failure kept. */
 export class Releases {
@@ -127,33 +113,35 @@ export class Releases {
 
 class Skip extends Error {}
 
-export interface Setup {
-  readonly definition: Definition;
+export interface Setup extends Pick<StartContext<never, never>, 'log' | 'advertise'> {
+  readonly plugin: Plugin;
   readonly directories: Directories;
   readonly config: unknown;
   readonly deps: Readonly<Record<string, unknown>>;
-  readonly log: Logger;
   readonly releases: Releases;
   /** Aborted when the kernel is told to stop. */
   readonly stopping: AbortSignal;
   /** Milliseconds. */
   readonly deadline: number;
-  readonly advertise: (facts: Advertisement) => void;
 }
 
-export type Started =
-  | { readonly outcome: 'ok'; readonly offered: Readonly<Record<string, unknown>> }
-  | { readonly outcome: 'skip'; readonly reason: string }
-  | { readonly outcome: 'error'; readonly reason: string; readonly problem: Problem };
+export interface Verdict {
+  readonly outcome: Outcome;
+  /** Present for every outcome but `ok`. */
+  readonly reason?: string;
+  readonly problem?: Problem;
+  /** The services of a plugin that has just started. */
+  readonly offered?: Readonly<Record<string, unknown>>;
+}
 
-const failed = (trouble: Problem): Started => ({ outcome: 'error', reason: trouble.message, problem: trouble });
+const failed = (trouble: Problem): Verdict => ({ outcome: 'error', reason: trouble.message, problem: trouble });
 
 /** Starts one plugin. Never throws; what was acquired by a start that failed is still in `releases`. */
-export async function startPlugin(setup: Setup): Promise<Started> {
-  const { definition, deadline, log, stopping } = setup;
-  const { id } = definition;
+export async function startPlugin(setup: Setup): Promise<Verdict> {
+  const { plugin, deadline, log, stopping } = setup;
+  const { id } = plugin;
   const late = new AbortController();
-  const start = active.run(id, async () => definition.plugin.start(contextOf(setup, late.signal)));
+  const start = active.run(id, async () => plugin.start(contextOf(setup, late.signal)));
   if (!(await settlesWithin(start, deadline))) {
     late.abort();
     start.then(
@@ -166,7 +154,7 @@ export async function startPlugin(setup: Setup): Promise<Started> {
     );
   }
   try {
-    return judge(definition, await start);
+    return judge(plugin, await start);
   } catch (error) {
     if (error instanceof Skip) return { outcome: 'skip', reason: error.message };
     const doing = stopping.aborted ? 'was stopped while starting' : 'failed to start';
@@ -174,20 +162,20 @@ export async function startPlugin(setup: Setup): Promise<Started> {
   }
 }
 
-function judge({ id, plugin }: Definition, offered: unknown): Started {
+function judge({ id, provides }: Plugin, offered: unknown): Verdict {
   const record: Readonly<Record<string, unknown>> =
     typeof offered === 'object' && offered !== null ? { ...offered } : {};
-  const absent = Object.keys(plugin.provides).filter((name) => record[name] === undefined);
+  const absent = Object.keys(provides).filter((name) => record[name] === undefined);
   if (absent.length === 0) return { outcome: 'ok', offered: record };
-  const names = absent.map((name) => `"${name}" (${plugin.provides[name].id})`).join(', ');
+  const names = absent.map((name) => `"${name}" (${provides[name].id})`).join(', ');
   return failed(
     problem('KEELSON_WRONG_SHAPE', `plugin "${id}" started without offering ${names}; its \`start\` must return them`),
   );
 }
 
 function contextOf(setup: Setup, late: AbortSignal): StartContext<never, never> {
-  const { definition, directories, releases, stopping } = setup;
-  const folder = `${definition.plugin.wire.type}.${definition.plugin.wire.id}`;
+  const { plugin, directories, releases, stopping } = setup;
+  const folder = `${plugin.wire.type}.${plugin.wire.id}`;
   // Erased here, checked where the plugin was defined: `definePlugin` ties all of these together.
   const typed = { config: setup.config as never, deps: setup.deps as never };
   return {

@@ -1,6 +1,12 @@
 /** Wiring mistakes that must not compile. The compiler is the test runner: an unused expectation is an error. */
 import { z } from 'zod';
-import { complete, definePlugin, many, one, PluginReport } from './index.js';
+import { definePlugin, many, one, type Plugin, PluginReport } from './index.js';
+import type { Missing } from './plan.js';
+
+/** A set with a hole does not compile, and the compiler names the service: `nobodyProvides: Token<ContentStore, "one">`. */
+const complete = <const S extends readonly Plugin[]>(
+  ...set: [Missing<S>] extends [never] ? S : [{ nobodyProvides: Missing<S> }]
+): readonly unknown[] => set;
 
 interface Reader {
   read(): string;

@@ -123,6 +123,13 @@ export interface Content {
   walk(scope: Scope, filters?: readonly string[]): AsyncIterable<ContentInfo>;
   reader(scope: Scope, digest: string): Promise<BlobReader>;
   /**
+   * Reads the blob whole and resolves to whether its bytes are still those of
+   * its digest. One that is damaged is taken out of the store, for every
+   * namespace, and its records stay: whoever brings it next repairs it in place.
+   * NOT_FOUND when this namespace does not hold it.
+   */
+  verify(scope: Scope, digest: string): Promise<boolean>;
+  /**
    * As {@link ContentStore.writer}, per namespace: ALREADY_EXISTS when this
    * namespace holds `expected`. Under the sharing policy `shared` (the
    * default), `expected` held elsewhere in the store needs no upload: the

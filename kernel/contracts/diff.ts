@@ -20,6 +20,13 @@ export interface ApplyLayer {
    * says whether the layer could not do without its parents.
    */
   readonly detached?: boolean;
+  /**
+   * Of a detached layer: mounts that show its parents merged. Asked for at most once, when
+   * everything else of the layer is there and directories that it only implies must get the
+   * attributes they have in the parents; what it throws, `end` throws. Without it such a
+   * layer is `unresolved`.
+   */
+  readonly parents?: () => Promise<readonly Mount[]>;
   /** Compressed bytes to come, when known: spreads layers over the workers. Not checked. */
   readonly size?: number;
   /** Digest of the compressed bytes, when known: `end` refuses others with FAILED_PRECONDITION. */

@@ -1,5 +1,5 @@
 /**
- * Distribution: images from registries into this daemon.
+ * Distribution: images from registries into this daemon, and back.
  *
  * Vocabulary. A *reference* names an image at a registry:
  * `docker.io/library/redis:alpine`, host included, tag or digest required
@@ -8,7 +8,8 @@
  * the configuration and the layers behind a descriptor into content.
  * *Unpacking* turns layers into a chain of committed snapshots, each named by
  * its chain ID. *Pulling* does all of it in one pass and then, last, writes
- * the image record.
+ * the image record. *Pushing* goes the other way. A *referrer* is a manifest
+ * that names another one as its subject: a signature, for example.
  *
  *     reference --resolve--> descriptor --fetch--> content --unpack--> snapshots --> image
  *
@@ -117,9 +118,26 @@ export interface UnpackTarget {
 export interface PullOptions extends FetchOptions {
   /** Names the image gets. Default: the reference. An image of that name is pointed to the new target. */
   readonly names?: readonly string[];
+  /**
+   * Further names, each with `@` and the digest behind it where it says so. Unlike
+   * `names` they go when the image of the first of those does.
+   */
+  readonly extraNames?: readonly { readonly name: string; readonly addDigest: boolean }[];
   readonly labels?: Labels;
   /** Default: none, content only. */
   readonly unpack?: readonly UnpackTarget[];
+}
+
+export interface PushOptions extends RegistryAccess {
+  /** Of an index, push these only; one alone is pushed in place of the index. Default: everything the target refers to. */
+  readonly platforms?: readonly Platform[] | 'all';
+  /** Called often and synchronously; must not throw. `uploading` is its word for bytes on their way. */
+  readonly onProgress?: (progress: PullProgress) => void;
+}
+
+export interface ReferrersOptions extends RegistryAccess {
+  /** Only these. */
+  readonly artifactType?: string;
 }
 
 export interface ResolvedReference {
@@ -150,6 +168,15 @@ export interface Distribution {
   fetch(scope: Scope, reference: string, options?: FetchOptions): Promise<Descriptor>;
   /** Fetches, unpacks and records. Repeating it is cheap: what is here already is neither fetched nor unpacked again. */
   pull(scope: Scope, reference: string, options?: PullOptions): Promise<PulledImage>;
+  /**
+   * Puts what the target refers to into the repository of the reference, and
+   * the target itself under its tag. What is there is not sent again, what the
+   * registry has in another repository is mounted. Resolves to the descriptor
+   * that the reference names then. NOT_FOUND when a part of it is not in content.
+   */
+  push(scope: Scope, reference: string, target: Descriptor, options?: PushOptions): Promise<Descriptor>;
+  /** The manifests in the repository that name the digest of the reference as their subject. INVALID_ARGUMENT without a digest. */
+  referrers(scope: Scope, reference: string, options?: ReferrersOptions): Promise<readonly Descriptor[]>;
 }
 
 export const Distribution = one<Distribution>('distribution@1');

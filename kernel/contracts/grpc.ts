@@ -5,4 +5,5 @@ import { many } from '../token.js';
 /** Made with `implement` of `lib/rpc/definition.ts` from a generated service definition. */
 export type GrpcService = ServiceImplementation;
 
-export const GrpcServices = many<GrpcService>('grpc-service@1');
+/** One service of a plugin, or several. */
+export const GrpcServices = many<GrpcService | readonly GrpcService[]>('grpc-service@1');

@@ -75,6 +75,13 @@ export interface Snapshotter {
   walk(): AsyncIterable<SnapshotInfo>;
   /** Frees disk space of removed snapshots; may run at any time beside other calls. */
   cleanup(): Promise<void>;
+  /**
+   * Names of committed snapshots whose files were not known to be on disk when the machine
+   * went down, parents first. A backend that flushes before it commits needs neither this nor `rebuild`.
+   */
+  unsynced?(): readonly string[];
+  /** Makes the files of one of them again: `fill` unpacks its layer into the mounts it is given. */
+  rebuild?(name: string, fill: (mounts: readonly Mount[]) => Promise<void>): Promise<void>;
 }
 
 /** Backends by wire id: `overlayfs`, `native`, `btrfs`, ... */
@@ -99,3 +106,28 @@ export interface Snapshots {
 }
 
 export const Snapshots = one<Snapshots>('snapshots@1');
+
+/** A committed snapshot that a power cut may have damaged. */
+export interface DoubtfulSnapshot {
+  readonly namespace: string;
+  readonly snapshotter: string;
+  readonly name: string;
+  /** Empty for a base. */
+  readonly parent: string;
+  readonly labels: Labels;
+}
+
+/**
+ * What was committed but not yet on disk when the machine went down. Whatever
+ * is asked of snapshots on top of it waits until {@link settled}.
+ */
+export interface SnapshotDoubts {
+  /** Parents first. */
+  list(): readonly DoubtfulSnapshot[];
+  /** Makes its files again: `fill` unpacks its layer into the mounts it is given. */
+  rebuild(snapshot: DoubtfulSnapshot, fill: (mounts: readonly Mount[]) => Promise<void>): Promise<void>;
+  /** All that could be made again has been: what waits goes on. */
+  settled(): void;
+}
+
+export const SnapshotDoubts = one<SnapshotDoubts>('snapshot-doubts@1');
