@@ -11,9 +11,11 @@ export const plugin = definePlugin({
   config: z.object({}).strict(),
   requires: {},
   provides: { store: ContentStore },
-  async start({ rootDir, advertise }) {
+  async start({ rootDir, advertise, onStop }) {
     const root = rootDir();
     advertise({ exports: { root } });
-    return { store: await LocalStore.open(root) };
+    const store = await LocalStore.open(root);
+    onStop(() => store.close());
+    return { store };
   },
 });

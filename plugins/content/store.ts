@@ -18,12 +18,15 @@ import { Limit } from '../../lib/limit.js';
 import { hashFile, type RunningHash, SuspendedHashes } from './hashing.js';
 import { createIngest, dataFile, type IngestPlan, readIngest, unlessMissing, writeTotal } from './ingest.js';
 import { RefLocks } from './locks.js';
+import { OpenBlobs } from './open-blobs.js';
 import { StorePaths } from './paths.js';
-import { LocalReader } from './reader.js';
 import { LocalWriter, type OpenIngest, type WriterHost } from './writer.js';
 
 /** Flushes at once: the threads that serve all other files must not all wait for the disk. */
 const FLUSHES = 2;
+
+/** Blobs looked at side by side when all of them are walked. */
+const WALKED_AT_ONCE = 64;
 
 const READ_ONLY = 0o444;
 
@@ -47,6 +50,7 @@ function checkWriter({ ref, total = 0, expected = '' }: OpenWriter): IngestPlan 
 export class LocalStore implements ContentStore, WriterHost {
   readonly flushes = new Limit(FLUSHES);
   readonly #paths: StorePaths;
+  readonly #open = new OpenBlobs();
   readonly #locks = new RefLocks();
   readonly #suspended = new SuspendedHashes();
   readonly #blobLock = new KeyedLock();
@@ -75,21 +79,39 @@ export class LocalStore implements ContentStore, WriterHost {
 
   async *walk(): AsyncIterable<BlobInfo> {
     for (const algorithm of DIGEST_ALGORITHMS) {
-      for await (const { name } of await opendir(this.#paths.algorithm(algorithm))) {
+      const batch: string[] = [];
+      for await (const { name } of await opendir(this.#paths.algorithm(algorithm), { bufferSize: WALKED_AT_ONCE })) {
         const digest = formatDigest(algorithm, name);
-        if (!isDigest(digest)) continue;
-        const found = await unlessMissing(stat(this.#paths.blob(digest), { bigint: true }));
-        if (!found) continue;
-        yield { digest, size: Number(found.size), createdAt: found.mtimeNs, updatedAt: found.mtimeNs };
+        if (isDigest(digest)) batch.push(digest);
+        if (batch.length === WALKED_AT_ONCE) yield* await this.#blobs(batch.splice(0));
       }
+      yield* await this.#blobs(batch);
     }
   }
 
+  /** Those of them that are there. */
+  async #blobs(digests: readonly string[]): Promise<readonly BlobInfo[]> {
+    const found = await Promise.all(
+      digests.map(async (digest) => {
+        const stats = await unlessMissing(stat(this.#paths.blob(digest), { bigint: true }));
+        return stats && { digest, size: Number(stats.size), createdAt: stats.mtimeNs, updatedAt: stats.mtimeNs };
+      }),
+    );
+    return found.filter((blob) => blob !== undefined);
+  }
+
   async reader(digest: string): Promise<BlobReader> {
-    const path = this.#paths.blob(digest);
-    const file = await whileDoing(`opening content "${digest}"`, unlessMissing(open(path, constants.O_RDONLY)));
-    if (!file) throw notFound(`content "${digest}" not found`);
-    return new LocalReader(digest, file, (await file.stat()).size);
+    const reader = await whileDoing(
+      `opening content "${digest}"`,
+      unlessMissing(this.#open.reader(digest, this.#paths.blob(digest))),
+    );
+    if (!reader) throw notFound(`content "${digest}" not found`);
+    return reader;
+  }
+
+  /** Closes what is kept open for the next reader. */
+  close(): void {
+    this.#open.close();
   }
 
   async writer(options: OpenWriter): Promise<BlobWriter> {
@@ -106,10 +128,11 @@ export class LocalStore implements ContentStore, WriterHost {
   async delete(digest: string): Promise<void> {
     const path = this.#paths.blob(digest);
     await this.exclusively(digest, async () => {
+      this.#open.forget(digest);
       const deleting = unlessMissing(unlink(path).then(() => true));
       const deleted = await whileDoing(`deleting content "${digest}"`, deleting);
+      // Not synced: what a power cut brings back has no record and goes again.
       if (!deleted) throw notFound(`content "${digest}" not found`);
-      await whileDoing(`deleting content "${digest}"`, syncDirectory(dirname(path)));
     });
   }
 
@@ -149,6 +172,7 @@ export class LocalStore implements ContentStore, WriterHost {
   async adopt(ingest: OpenIngest, digest: string): Promise<void> {
     const target = this.#paths.blob(digest);
     const doing = `committing content "${digest}"`;
+    this.#open.forget(digest);
     failpoint('content.rename');
     await whileDoing(doing, rename(dataFile(ingest.directory), target));
     failpoint('content.dirsync');

@@ -4,13 +4,13 @@ import type { Descriptor, Scope } from '../../kernel/contracts/scope.js';
 import type { LayerComparer } from './compare/compare.js';
 import { compressionOf } from './media-types.js';
 import type { WorkerPool } from './pool.js';
-import { detachedTarget, directTarget, holdMounts } from './target.js';
+import { detachedTarget, directTarget, holdMounts, layerDirectories } from './target.js';
 import type { LayerLimits } from './unpack/layer.js';
 import type { Target } from './unpack/target.js';
 
 export interface WalkingOptions {
   readonly pool: WorkerPool;
-  readonly comparer: LayerComparer;
+  readonly comparer: () => Promise<LayerComparer>;
   readonly limits: LayerLimits;
   /** For mounts that cannot be avoided. */
   readonly mountDirectory: string;
@@ -31,21 +31,23 @@ export class WalkingDiffer implements Differ {
   async open(layer: ApplyLayer): Promise<LayerSink> {
     const compression = compressionOf(layer.mediaType);
     const { target, release } = await this.#target(layer);
-    const { digest, size, signal, sync = false } = layer;
+    const { digest, size, signal, parents, sync = false } = layer;
     return await this.#options.pool.open({
       job: { target, compression, limits: this.#options.limits, sync, ...(digest === undefined ? {} : { digest }) },
       release,
       ...(size === undefined ? {} : { size }),
       ...(signal === undefined ? {} : { signal }),
+      ...(parents === undefined ? {} : { lowers: async () => layerDirectories(await parents()) }),
     });
   }
 
-  compare(scope: Scope, trees: CompareTrees): Promise<Descriptor> {
-    return this.#options.comparer.compare(scope, trees);
+  async compare(scope: Scope, trees: CompareTrees): Promise<Descriptor> {
+    const comparer = await this.#options.comparer();
+    return comparer.compare(scope, trees);
   }
 
-  async #target({ mounts, detached }: ApplyLayer): Promise<OpenTarget> {
-    const direct = detached ? detachedTarget(mounts) : directTarget(mounts);
+  async #target({ mounts, detached, parents }: ApplyLayer): Promise<OpenTarget> {
+    const direct = detached ? detachedTarget(mounts, parents !== undefined) : directTarget(mounts);
     if (direct) return { target: direct, release: async () => {} };
     const held = await holdMounts(mounts, this.#options.mountDirectory);
     return { target: { root: held.root, form: 'plain', xattrs: 'trusted' }, release: () => held.release() };

@@ -3,9 +3,11 @@ import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { KeelsonError } from '../../kernel/errors.js';
+import { withMounts } from '../../lib/linux/mount.js';
 import { scratch } from '../../test/harness/scratch.js';
-import { brief, type TreeEntry } from '../../test/harness/tree.js';
-import { FORMS, type Form, TestDiffer, unpackStack } from '../../test/harness/unpack.js';
+import { brief, describeTree, type TreeEntry, treeDifferences } from '../../test/harness/tree.js';
+import { bind, FORMS, type Form, TestDiffer, unpackStack } from '../../test/harness/unpack.js';
 import { archive, device, dir, file, hardlink, opaque, symlink, whiteout } from '../../test/hostile/tar.js';
 
 const differ = new TestDiffer();
@@ -223,10 +225,71 @@ test('a detached layer says when it needs its parents', async () => {
   }
 });
 
-test('a stack of four unpacked on tmpfs shows through the kernel what the layers say, opaque marks included', async () => {
+test('a detached layer is told its parents in the end, and says when it would have been another on them', async () => {
+  const linked = archive(dir('usr/'), dir('usr/lib/'), symlink('lib', 'usr/lib'));
+  const refuse = (): never => assert.fail('nothing is implied');
+  const stacks: [Buffer, Buffer, boolean][] = [
+    [base, archive(file('etc/new')), false],
+    [base, archive(file('none/new')), false],
+    [base, archive(whiteout('etc/a')), false],
+    [base, archive(file('etc/new'), dir('etc/', { mode: 0o700 })), false],
+    [linked, archive(file('usr/lib/new')), false],
+    [linked, archive(file('lib/new')), true],
+    [linked, archive(file('lib/new'), dir('lib/')), true],
+    [linked, archive(dir('lib/'), file('lib/new')), false],
+  ];
+  for (const [index, [lower, upper, expected]] of stacks.entries()) {
+    await using root = await scratch('forms');
+    const [below = '', above = ''] = ['below', 'above'].map((name) => {
+      mkdirSync(join(root.path, name));
+      return join(root.path, name);
+    });
+    await differ.apply(lower, { mounts: [bind(below)] });
+    const parents = async () => [bind(below)];
+    const { unresolved } = await differ.apply(upper, { mounts: [bind(above)], detached: true, parents });
+    assert.equal(unresolved, expected, `stack ${index}`);
+    await using alone = await scratch('forms');
+    await differ.apply(archive(dir('a/'), file('a/b')), {
+      mounts: [bind(alone.path)],
+      detached: true,
+      parents: refuse,
+    });
+  }
+});
+
+test('a detached layer whose parents cannot be had fails with their error', async () => {
   await using root = await scratch('forms');
-  const layers = [base, archive(dir('etc/'), opaque('etc')), archive(file('etc/late', 'x'))];
-  const tree = await unpackStack(differ, layers, 'overlay', root.path);
-  assert.ok(tree.some(({ path }) => path === 'etc/late'));
-  assert.ok(!tree.some(({ path }) => path === 'etc/a'));
+  const parents = () => Promise.reject(new KeelsonError('NOT_FOUND', 'no parents'));
+  const applying = differ.apply(archive(file('etc/new')), { mounts: [bind(root.path)], detached: true, parents });
+  await assert.rejects(applying, { code: 'NOT_FOUND', message: 'no parents' });
+});
+
+test('layers that share paths, unpacked at the same time apart from each other, give what they give in turn', async () => {
+  await using root = await scratch('forms');
+  const stack = [
+    base,
+    archive(dir('etc/'), file('etc/a', 'new'), whiteout('etc/b'), dir('shared/'), file('shared/1', '1')),
+    archive(dir('etc/'), opaque('etc'), file('etc/only', 'x'), dir('shared/'), file('shared/2', '2')),
+    archive(whiteout('shared/1'), dir('shared/', { mode: 0o711 })),
+  ];
+  const places = stack.map((_, index) => join(root.path, `${index}`));
+  await Promise.all(
+    stack.map(async (bytes, index) => {
+      const place = places[index] ?? '';
+      mkdirSync(place);
+      const mounts = [{ type: 'bind', source: place, target: '', options: ['rbind', 'rw'] }];
+      const { unresolved } = await differ.apply(bytes, { mounts, detached: index > 0 });
+      assert.equal(unresolved, index === 3, 'the last one implies a directory before it describes it');
+    }),
+  );
+  const inTurn = join(root.path, 'in-turn');
+  mkdirSync(inTurn);
+  const expected = await unpackStack(differ, stack.slice(0, 3), 'overlay', inTurn);
+  const options = [`lowerdir=${places.slice(0, 3).reverse().join(':')}`];
+  const merged = await withMounts(
+    [{ type: 'overlay', source: 'overlay', target: '', options }],
+    (path) => describeTree(path, { withoutRoot: true }),
+    { directory: root.path },
+  );
+  assert.deepEqual(treeDifferences(merged, expected), []);
 });

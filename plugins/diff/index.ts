@@ -3,7 +3,6 @@ import { Content } from '../../kernel/contracts/content.js';
 import { Differs } from '../../kernel/contracts/diff.js';
 import { definePlugin } from '../../kernel/plugin.js';
 import { formatPlatform, hostPlatform } from '../../lib/oci/platform.js';
-import { LayerComparer } from './compare/compare.js';
 import { WalkingDiffer } from './differ.js';
 import { WorkerPool } from './pool.js';
 import { freshMountDirectory } from './target.js';
@@ -45,7 +44,11 @@ export const plugin = definePlugin({
     const mountDirectory = await freshMountDirectory(stateDir());
     const differ = new WalkingDiffer({
       pool,
-      comparer: new LayerComparer(deps.content, mountDirectory),
+      // Few daemons ever make a layer: what it takes is loaded for the first.
+      comparer: async () => {
+        const { LayerComparer } = await import('./compare/compare.js');
+        return new LayerComparer(deps.content, mountDirectory);
+      },
       mountDirectory,
       limits: { bytes: config.max_layer_bytes, ratio: config.max_layer_ratio, inodes: config.max_layer_inodes },
     });

@@ -17,19 +17,23 @@ import type { LayerJob } from './unpack/layer.js';
 const USUAL_SIZE = 32 * 2 ** 20;
 /** Megabytes of heap of one worker: a hostile layer ends its worker, not the daemon. */
 const HEAP = 512;
+/** Megabytes of it for what is soon gone; more is no faster, and every worker takes all it may have. */
+const YOUNG_HEAP = 6;
 
 export interface OpenLayer {
   readonly job: LayerJob;
   /** Compressed bytes to come. */
   readonly size?: number;
   readonly signal?: AbortSignal;
+  /** See {@link SinkOptions}. */
+  readonly lowers?: () => Promise<readonly string[] | undefined>;
   /** Called once, when nothing of the layer is open any more, also when opening fails. */
   readonly release: () => Promise<void> | void;
 }
 
 class PoolWorker {
   readonly #worker = new Worker(programPath('diff-worker'), {
-    resourceLimits: { maxOldGenerationSizeMb: HEAP },
+    resourceLimits: { maxOldGenerationSizeMb: HEAP, maxYoungGenerationSizeMb: YOUNG_HEAP },
   });
   readonly #sinks = new Map<LayerId, { readonly sink: WorkerSink; readonly size: number }>();
   readonly #log: Logger;
@@ -54,7 +58,7 @@ class PoolWorker {
     return [...this.#sinks.values()].reduce((sum, { size }) => sum + size, 0);
   }
 
-  open(layer: LayerId, { job, size = USUAL_SIZE, signal, release }: OpenLayer): WorkerSink {
+  open(layer: LayerId, { job, size = USUAL_SIZE, signal, lowers, release }: OpenLayer): WorkerSink {
     const memory = newMemory();
     const sink = new WorkerSink(memory, {
       layer,
@@ -64,6 +68,7 @@ class PoolWorker {
         return release();
       },
       ...(signal === undefined ? {} : { signal }),
+      ...(lowers === undefined ? {} : { lowers }),
     });
     this.#sinks.set(layer, { sink, size });
     this.#worker.ref();

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { connect } from '../../client/index.js';
 import { Content } from '../../kernel/contracts/content.js';
+import { SnapshotDoubts } from '../../kernel/contracts/snapshots.js';
 import { hasCode } from '../../kernel/errors.js';
 import { digestOf } from '../../lib/digest.js';
 import { OCI_LAYER, OCI_LAYER_GZIP } from '../../lib/oci/media-types.js';
@@ -14,13 +15,21 @@ import { scratch } from '../../test/harness/scratch.js';
 import { archive, file } from '../../test/hostile/tar.js';
 
 const layer = archive(file('a', 'data'));
+const doubts: SnapshotDoubts = { list: () => [], rebuild: async () => {}, settled: () => {} };
 
 test('Apply and Diff over gRPC: descriptors, options and errors as containerd has them', async () => {
   await using dir = await scratch('diff');
   const content = new MemoryContent();
   const address = join(dir.path, 's');
   await using _ = await startTestKernel({
-    plugins: [providing(Content, content), 'diff', 'differs', 'diff-service', 'server-grpc'],
+    plugins: [
+      providing(Content, content),
+      providing(SnapshotDoubts, doubts),
+      'diff',
+      'differs',
+      'diff-service',
+      'server-grpc',
+    ],
     config: { 'server-grpc': { address } },
   });
   using connection = connect({ address, namespace: 'test' });

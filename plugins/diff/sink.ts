@@ -12,6 +12,8 @@ export interface SinkOptions {
   readonly tell: (message: ToWorker) => void;
   /** Called once, when the worker has nothing of the layer open any more. */
   readonly release: () => Promise<void> | void;
+  /** The directories of the layers below, asked for when the layer turns out to need them. */
+  readonly lowers?: () => Promise<readonly string[] | undefined>;
   readonly signal?: AbortSignal;
 }
 
@@ -98,6 +100,9 @@ export class WorkerSink implements LayerSink {
         this.#sendIfIdle();
         this.#wakeAll();
         break;
+      case 'needs lowers':
+        void this.#tellLowers();
+        break;
       case 'done':
         void this.#finish(message.result);
         break;
@@ -107,6 +112,17 @@ export class WorkerSink implements LayerSink {
       case 'aborted':
         void this.#finish(undefined);
         break;
+    }
+  }
+
+  async #tellLowers(): Promise<void> {
+    const { layer, lowers, tell } = this.#options;
+    try {
+      tell({ kind: 'lowers', layer, lowers: await lowers?.() });
+    } catch (error) {
+      this.#failure ??=
+        error instanceof KeelsonError ? error : internal('the layers below cannot be told', { cause: error });
+      await this.abort();
     }
   }
 

@@ -36,10 +36,20 @@ export function directTarget(mounts: readonly Mount[]): Target | undefined {
 }
 
 /** Where a layer without its parents is unpacked: as an overlay's upper directory would hold it. */
-export function detachedTarget(mounts: readonly Mount[]): Target {
+export function detachedTarget(mounts: readonly Mount[], lowersFollow: boolean): Target {
   const mount = soleMount(mounts);
   if (!mount || !isBind(mount)) throw invalidArgument('a detached layer can only be unpacked into a single bind mount');
-  return { root: mount.source, form: 'overlay', xattrs: 'trusted' };
+  return { root: mount.source, form: 'overlay', xattrs: 'trusted', lowersFollow };
+}
+
+/** The directories that mounts of committed layers show merged, topmost first; undefined when they are not told apart. */
+export function layerDirectories(mounts: readonly Mount[]): readonly string[] | undefined {
+  const source = bindSource(mounts);
+  if (source !== undefined) return [source];
+  const [mount] = mounts;
+  if (mount?.type !== 'overlay' || mounts.length !== 1) return undefined;
+  const directories = overlayDirectories(mount.options);
+  return directories && directories.upper === undefined ? directories.lowers : undefined;
 }
 
 export interface HeldMounts {

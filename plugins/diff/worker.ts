@@ -2,10 +2,10 @@
  * A worker thread that unpacks layers, several at a time if need be, a chunk of
  * one after a chunk of another. What goes wrong with one does not touch the rest.
  */
-import { readFileSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import { codeOf } from '../../kernel/errors.js';
 import { setThreadUmask } from '../../lib/linux/file.js';
+import { readKernelFile } from '../../lib/linux/kernel-file.js';
 import type { FromWorker, LayerId, ToWorker } from './messages.js';
 import { Layer } from './unpack/layer.js';
 
@@ -13,7 +13,7 @@ import { Layer } from './unpack/layer.js';
 const MOST_WARNINGS = 10;
 
 /** False in a user namespace that does not map every id. */
-const makesDevices = /^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'utf8'));
+const makesDevices = /^\s*0\s+0\s+4294967295\s*$/.test(readKernelFile('/proc/self/uid_map'));
 
 interface Work {
   readonly layer: Layer;
@@ -72,7 +72,13 @@ function enqueue(id: LayerId, work: Work, step: () => Promise<void> | void): voi
 }
 
 async function finish(id: LayerId, work: Work): Promise<void> {
-  const result = await work.layer.finish();
+  await work.layer.finish();
+  if (work.layer.needsLowers) tell({ kind: 'needs lowers', layer: id });
+  else await conclude(id, work);
+}
+
+async function conclude(id: LayerId, work: Work): Promise<void> {
+  const result = await work.layer.result();
   close(id, work);
   tell({ kind: 'done', layer: id, result });
 }
@@ -97,7 +103,13 @@ function handle(message: ToWorker): void {
   if (message.kind === 'abort') void abort(id, work);
   else if (!work) return;
   else if (message.kind === 'end') enqueue(id, work, () => finish(id, work));
-  else {
+  else if (message.kind === 'lowers') {
+    const { lowers } = message;
+    enqueue(id, work, () => {
+      work.layer.settle(lowers);
+      return conclude(id, work);
+    });
+  } else {
     const { offset, length } = message;
     enqueue(id, work, async () => {
       await work.layer.push(work.memory.subarray(offset, offset + length));

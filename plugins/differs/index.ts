@@ -1,8 +1,10 @@
 import { z } from 'zod';
 import { Content } from '../../kernel/contracts/content.js';
 import { Diff, Differs } from '../../kernel/contracts/diff.js';
+import { SnapshotDoubts } from '../../kernel/contracts/snapshots.js';
 import { definePlugin } from '../../kernel/plugin.js';
 import { OrderedDiff } from './ordered.js';
+import { rebuildDoubtful } from './rebuild.js';
 
 const config = z
   .object({
@@ -10,7 +12,13 @@ const config = z
       .array(z.string())
       .default(['walking'])
       .describe('Differs to ask, in order, by their id on the wire; the first that can do it does it.'),
-    sync_fs: z.boolean().default(false).describe('Flush every unpacked layer to disk before it counts as unpacked.'),
+    sync: z
+      .enum(['background', 'full'])
+      .default('background')
+      .describe(
+        'When unpacked files reach the disk: soon after the layer counts as unpacked, which is unpacked again from its blob should power fail before; or before it counts as unpacked.',
+      ),
+    sync_fs: z.boolean().default(false).describe('containerd\'s name for `sync = "full"`.'),
   })
   .strict();
 
@@ -20,9 +28,17 @@ export const plugin = definePlugin({
   api: 1,
   wire: { type: 'io.containerd.service.v1', id: 'diff-service' },
   config,
-  requires: { content: Content, differs: Differs },
+  requires: { content: Content, differs: Differs, doubts: SnapshotDoubts },
   provides: { diff: Diff },
-  start: async ({ config, deps }) => ({
-    diff: new OrderedDiff({ ...deps, order: config.default, sync: config.sync_fs }),
-  }),
+  async start({ config, deps: { content, differs, doubts }, log, onStop }) {
+    const sync = config.sync === 'full' || config.sync_fs;
+    const diff = new OrderedDiff({ content, differs, order: config.default, sync });
+    const stopping = new AbortController();
+    const rebuilding = rebuildDoubtful({ content, diff, doubts, log, signal: stopping.signal });
+    onStop(() => {
+      stopping.abort();
+      return rebuilding;
+    });
+    return { diff };
+  },
 });

@@ -2,7 +2,6 @@
 import type { Content, ContentWriter } from '../../kernel/contracts/content.js';
 import type { Descriptor, Labels } from '../../kernel/contracts/scope.js';
 import { hasCode } from '../../kernel/errors.js';
-import { labelOf } from '../../lib/labels.js';
 import type { Limit } from '../../lib/limit.js';
 import { ingestRef } from '../../lib/oci/media-types.js';
 import { ChunkPair } from './chunks.js';
@@ -49,7 +48,7 @@ export class Blobs {
       observe: (event: BlobEvent) => job.board.event(descriptor, event),
       launched: job.keepUntil,
     };
-    const labels = withSource(undefined, source) ?? {};
+    const labels = withSource({}, source) ?? {};
     await this.#flights.join(`${scope.namespace} ${descriptor.digest}`, passenger, (flight) =>
       this.#bring({ job, descriptor, labels, tap, flight }),
     );
@@ -101,7 +100,7 @@ export class Blobs {
           await Promise.all([writer.write(chunk), watching?.write(chunk)]);
         },
       };
-      await job.session.fetchBlob(descriptor, target, flight.signal);
+      await job.origin.fetchBlob(descriptor, target, flight.signal);
       watching?.end();
     }, flight.signal);
   }
@@ -128,7 +127,7 @@ export class Blobs {
   /** Adds this repository to the places the content is known to come from. */
   async #addSource({ scope, source }: Job, { digest }: Descriptor): Promise<void> {
     const { labels } = await this.#content.info(scope, digest);
-    const added = withSource(labelOf(labels, source.key), source);
-    if (added) await this.#content.update(scope, digest, added, [`labels.${source.key}`]);
+    const added = withSource(labels, source);
+    if (added && source) await this.#content.update(scope, digest, added, [`labels.${source.key}`]);
   }
 }

@@ -1,14 +1,14 @@
 /** Manifests, indexes and configurations: fetched, verified, kept in content with labels to what they refer to. */
 import type { Content, ContentWriter } from '../../kernel/contracts/content.js';
 import type { Descriptor, Labels } from '../../kernel/contracts/scope.js';
-import { dataLoss, hasCode, resourceExhausted } from '../../kernel/errors.js';
-import { digestOf, parseDigest } from '../../lib/digest.js';
+import { hasCode, resourceExhausted } from '../../kernel/errors.js';
 import { labelOf } from '../../lib/labels.js';
 import { ingestRef } from '../../lib/oci/media-types.js';
 import { type Flight, Flights } from './flights.js';
 import type { Job } from './job.js';
 import { withSource } from './labels.js';
 import type { BlobEvent } from './progress.js';
+import { readDocument } from './stored.js';
 import { openWriter } from './writer.js';
 
 export class Documents {
@@ -39,36 +39,54 @@ export class Documents {
       launched: job.keepUntil,
     };
     return this.#flights.join(`${scope.namespace} ${descriptor.digest}`, passenger, async (flight) => {
-      const writer = await openWriter(this.#content, scope, descriptor, flight.signal);
-      if (!writer) {
-        const bytes = await this.#read(job, descriptor);
-        flight.report({ kind: 'already exists' });
-        return bytes;
-      }
-      try {
-        const bytes =
-          (await this.#adopt(job, descriptor, writer)) ?? (await this.#download(job, descriptor, writer, flight));
-        flight.report({ kind: 'complete' });
-        return bytes;
-      } catch (error) {
-        await writer.close();
-        await this.#abort(job, descriptor);
-        throw error;
+      for (;;) {
+        const bytes = await this.#obtain(job, descriptor, flight);
+        // Undefined: damaged bytes have been put out of the store, so that there is something to write.
+        if (bytes) return bytes;
       }
     });
   }
 
-  /** What is in the store already, in another namespace or from a daemon that was killed; undefined when that is not it. */
-  async #adopt(job: Job, descriptor: Descriptor, writer: ContentWriter): Promise<Buffer | undefined> {
-    const { digest: expected, size } = descriptor;
-    if (size === 0 || writer.status().offset !== size) return undefined;
+  async #obtain(job: Job, descriptor: Descriptor, flight: Flight<BlobEvent>): Promise<Buffer | undefined> {
+    const writer = await openWriter(this.#content, job.scope, descriptor, flight.signal);
+    if (!writer) {
+      const bytes = await this.#readIntact(job, descriptor);
+      if (bytes) flight.report({ kind: 'already exists' });
+      return bytes;
+    }
+    try {
+      const bytes = (await this.#adopt(descriptor, writer))
+        ? await this.#readIntact(job, descriptor)
+        : await this.#download(job, descriptor, writer, flight);
+      if (bytes) flight.report({ kind: 'complete' });
+      return bytes;
+    } catch (error) {
+      await writer.close();
+      await this.#abort(job, descriptor);
+      throw error;
+    }
+  }
+
+  /** Undefined when what was here was damaged, and is no more. */
+  async #readIntact({ scope }: Job, descriptor: Descriptor): Promise<Buffer | undefined> {
+    try {
+      return await readDocument(this.#content, scope, descriptor);
+    } catch (error) {
+      if (!hasCode(error, 'DATA_LOSS') || (await this.#content.verify(scope, descriptor.digest))) throw error;
+      return undefined;
+    }
+  }
+
+  /** Takes what is in the store already, in another namespace or from a daemon that was killed; false when that is not it. */
+  async #adopt({ digest: expected, size }: Descriptor, writer: ContentWriter): Promise<boolean> {
+    if (size === 0 || writer.status().offset !== size) return false;
     try {
       await writer.commit({ size, expected });
     } catch (error) {
       if (!hasCode(error, 'FAILED_PRECONDITION')) throw error;
-      return undefined;
+      return false;
     }
-    return this.#read(job, descriptor);
+    return true;
   }
 
   async #download(
@@ -77,25 +95,16 @@ export class Documents {
     writer: ContentWriter,
     { signal }: Flight<BlobEvent>,
   ): Promise<Buffer> {
-    const bytes = await job.session.fetchDocument(descriptor, signal);
+    const bytes = await job.origin.fetchDocument(descriptor, signal);
     await writer.truncate(0);
     await writer.write(bytes);
-    await writer.commit({ size: descriptor.size, expected: descriptor.digest });
-    return bytes;
-  }
-
-  async #read({ scope }: Job, { digest, size }: Descriptor): Promise<Buffer> {
-    const reader = await this.#content.reader(scope, digest);
     try {
-      const bytes = Buffer.alloc(size);
-      const read = reader.size === size ? await reader.read(bytes, 0) : 0;
-      if (read === size && digestOf(bytes, parseDigest(digest).algorithm) === digest) return bytes;
-    } finally {
-      await reader.close();
+      await writer.commit({ size: descriptor.size, expected: descriptor.digest });
+    } catch (error) {
+      // Its record was here all the time, and its bytes were lost or damaged: now they are whole again.
+      if (!hasCode(error, 'ALREADY_EXISTS')) throw error;
     }
-    throw dataLoss(`document "${digest}" in the content store is damaged`, {
-      remedy: 'delete that content and pull again',
-    });
+    return bytes;
   }
 
   async #abort({ scope }: Job, descriptor: Descriptor): Promise<void> {
@@ -109,7 +118,7 @@ export class Documents {
   /** Adds labels, and the source the document came from; writes only what changes. */
   async label({ scope, source }: Job, { digest }: Descriptor, labels: Labels): Promise<void> {
     const current = (await this.#content.info(scope, digest)).labels;
-    const wanted = { ...labels, ...withSource(labelOf(current, source.key), source) };
+    const wanted = { ...labels, ...withSource(current, source) };
     const changed = Object.keys(wanted).filter((key) => labelOf(current, key) !== labelOf(wanted, key));
     if (changed.length === 0) return;
     await this.#content.update(

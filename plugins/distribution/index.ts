@@ -1,18 +1,22 @@
 import { z } from 'zod';
+import { Archives } from '../../kernel/contracts/archives.js';
 import { Content } from '../../kernel/contracts/content.js';
+import { CredentialSources } from '../../kernel/contracts/credentials.js';
 import { Diff } from '../../kernel/contracts/diff.js';
 import { Distribution } from '../../kernel/contracts/distribution.js';
+import { ImageVerifiers } from '../../kernel/contracts/image-verifiers.js';
 import { Images } from '../../kernel/contracts/images.js';
 import { Leases } from '../../kernel/contracts/leases.js';
 import { Namespaces } from '../../kernel/contracts/namespaces.js';
 import { Snapshots } from '../../kernel/contracts/snapshots.js';
 import { definePlugin } from '../../kernel/plugin.js';
 import { VERSION } from '../../lib/version.js';
-import { RegistryDistribution } from './distribution.js';
+import { releaseUnfinished } from './job.js';
+import { OnDemandDistribution } from './on-demand.js';
 
 const milliseconds = () => z.int().min(1).max(3_600_000);
 
-/** Pulls images from registries inside the daemon. */
+/** Images from and to registries and archives, inside the daemon. */
 export const plugin = definePlugin({
   id: 'distribution',
   api: 1,
@@ -20,6 +24,18 @@ export const plugin = definePlugin({
   config: z
     .object({
       downloads: z.int().min(1).max(64).default(3).describe('blobs downloaded at once, by all pulls together'),
+      upload_chunk: z
+        .int()
+        .min(0)
+        .max(2 ** 40)
+        .default(0)
+        .describe('bytes from which on blobs are uploaded in chunks of that size; 0: in one request while that works'),
+      discard_unpacked_layers: z
+        .boolean()
+        .default(false)
+        .describe(
+          'blobs of layers are not kept once these are unpacked; such an image can be run, but not pushed or exported',
+        ),
       hosts_directories: z
         .array(z.string())
         .default(['/etc/containerd/certs.d', '/etc/docker/certs.d'])
@@ -44,31 +60,36 @@ export const plugin = definePlugin({
     .strict(),
   requires: {
     content: Content,
+    credentials: CredentialSources,
     diff: Diff,
     images: Images,
     leases: Leases,
     namespaces: Namespaces,
     snapshots: Snapshots,
+    verifiers: ImageVerifiers,
   },
-  provides: { distribution: Distribution },
+  provides: { distribution: Distribution, archives: Archives },
   async start({ config, deps, log, onStop }) {
-    const distribution = new RegistryDistribution(
-      deps,
-      {
-        downloads: config.downloads,
-        hostsDirectories: config.hosts_directories,
-        userAgent: `keelson/${VERSION}`,
-        limits: {
-          retry: { attempts: config.attempts, firstDelay: config.first_delay, longestDelay: config.longest_delay },
-          dialTimeout: config.dial_timeout,
-          headerTimeout: config.header_timeout,
-          idleTimeout: config.idle_timeout,
-          maxDocument: config.max_document,
-        },
+    await releaseUnfinished(deps.leases, deps.namespaces);
+    const settings = {
+      discardUnpacked: config.discard_unpacked_layers,
+      downloads: config.downloads,
+      uploadChunk: config.upload_chunk,
+      hostsDirectories: config.hosts_directories,
+      userAgent: `keelson/${VERSION}`,
+      limits: {
+        retry: { attempts: config.attempts, firstDelay: config.first_delay, longestDelay: config.longest_delay },
+        dialTimeout: config.dial_timeout,
+        headerTimeout: config.header_timeout,
+        idleTimeout: config.idle_timeout,
+        maxDocument: config.max_document,
       },
-      log,
-    );
+    };
+    const distribution = new OnDemandDistribution(async () => {
+      const { RegistryDistribution } = await import('./distribution.js');
+      return new RegistryDistribution(deps, settings, log);
+    });
     onStop(() => distribution.stop());
-    return { distribution };
+    return { distribution, archives: distribution.archives };
   },
 });

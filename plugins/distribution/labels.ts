@@ -1,6 +1,7 @@
 /** The labels by which content refers to other content and to snapshots (containerd, docs/garbage-collection.md). */
 import type { Descriptor, Labels } from '../../kernel/contracts/scope.js';
-import { MAX_LABEL } from '../../lib/labels.js';
+import { labelOf, MAX_LABEL } from '../../lib/labels.js';
+import type { ImageManifest } from '../../lib/oci/documents.js';
 import { isKnownConfig, isLayer, isManifest } from '../../lib/oci/media-types.js';
 import type { Reference } from '../../lib/reference/reference.js';
 
@@ -33,6 +34,12 @@ export function childLabels(children: readonly Descriptor[]): Labels {
   return labels;
 }
 
+/** Changes the labels of a manifest so that it does not keep its layers. */
+export function withoutLayers({ config, layers }: Pick<ImageManifest, 'config' | 'layers'>): Labels {
+  const ofLayers = Object.keys(childLabels([config, ...layers])).filter((key) => key.startsWith(`${REFERENCE}.l.`));
+  return Object.fromEntries(ofLayers.map((key) => [key, '']));
+}
+
 /** Where content came from: one label per registry host, without the port, with the repositories in order. */
 export interface Source {
   readonly key: string;
@@ -45,8 +52,11 @@ export const sourceOf = ({ host, repository }: Reference): Source => ({
 });
 
 /** The source label with one repository more; undefined when nothing changes or it would become too long. */
-export function withSource(current: string | undefined, { key, repository }: Source): Labels | undefined {
-  const known = current ? current.split(',') : [];
+export function withSource(current: Labels, source: Source | undefined): Labels | undefined {
+  if (!source) return undefined;
+  const { key, repository } = source;
+  const before = labelOf(current, key);
+  const known = before ? before.split(',') : [];
   if (known.includes(repository)) return undefined;
   const value = [...known, repository].sort().join(',');
   return Buffer.byteLength(key) + Buffer.byteLength(value) > MAX_LABEL ? undefined : { [key]: value };

@@ -1,7 +1,6 @@
 /** One layer becomes one committed snapshot, named by its chain ID. */
-import { randomBytes } from 'node:crypto';
 import type { Content } from '../../kernel/contracts/content.js';
-import type { AppliedLayer, Diff, LayerSink } from '../../kernel/contracts/diff.js';
+import type { AppliedLayer, ApplyLayer, Diff, LayerSink } from '../../kernel/contracts/diff.js';
 import type { Descriptor, Labels } from '../../kernel/contracts/scope.js';
 import type { Mount, Snapshots } from '../../kernel/contracts/snapshots.js';
 import { failedPrecondition, hasCode, internal } from '../../kernel/errors.js';
@@ -9,7 +8,8 @@ import type { Blobs } from './blobs.js';
 import { ChunkPair } from './chunks.js';
 import type { Flight } from './flights.js';
 import { together } from './group.js';
-import type { Job } from './job.js';
+import { extractKey, type Job } from './job.js';
+import { ParentView } from './parent-view.js';
 import type { BlobEvent } from './progress.js';
 import { LayerTap } from './tap.js';
 
@@ -18,6 +18,8 @@ export interface UnpackServices {
   readonly snapshots: Snapshots;
   readonly diff: Diff;
   readonly blobs: Blobs;
+  /** The blobs of layers may go once these are unpacked: their files are flushed first, since nothing could make them again. */
+  readonly discards: boolean;
 }
 
 /** A layer in its stack. */
@@ -39,12 +41,16 @@ interface Prepared {
   readonly mounts: readonly Mount[];
 }
 
+interface ApplyHow extends Pick<ApplyLayer, 'parents'> {
+  readonly detached: boolean;
+  readonly whileDownloading: boolean;
+}
+
+/** How bytes show that they are not what they were. */
+const CORRUPTIONS = ['FAILED_PRECONDITION', 'INVALID_ARGUMENT', 'DATA_LOSS', 'RESOURCE_EXHAUSTED'] as const;
+
 /** A snapshotter may say that the layer exists while its record is still being made. */
 const PREPARE_ATTEMPTS = 3;
-
-/** containerd's form of the key of a snapshot under construction. */
-const extractKey = (chainId: string): string =>
-  `extract-${process.hrtime.bigint() % 1_000_000_000n}-${randomBytes(3).toString('base64url')} ${chainId}`;
 
 export class LayerUnpack {
   readonly #services: UnpackServices;
@@ -65,7 +71,30 @@ export class LayerUnpack {
     this.#parent = parent;
   }
 
+  /** A layer whose bytes were damaged since they came is fetched again, once. */
   async run(): Promise<LayerOutcome> {
+    try {
+      return await this.#unpack();
+    } catch (error) {
+      if (this.#flight.signal.aborted || !(await this.#isDamaged(error))) throw error;
+      return this.#unpack();
+    }
+  }
+
+  /** Whether it went wrong because the store holds other bytes than it should; those are then put out of it. */
+  async #isDamaged(error: unknown): Promise<boolean> {
+    const { job, descriptor } = this.#work;
+    if (!CORRUPTIONS.some((code) => hasCode(error, code))) return false;
+    try {
+      return !(await this.#services.content.verify(job.scope, descriptor.digest));
+    } catch (failure) {
+      // It never got here: what the registry sent was refused.
+      if (!hasCode(failure, 'NOT_FOUND')) throw failure;
+      return false;
+    }
+  }
+
+  async #unpack(): Promise<LayerOutcome> {
     const { job, descriptor, chainId, below, snapshotter } = this.#work;
     if (await this.#isCommitted(chainId)) return 'existed';
     if (!below || (await this.#isCommitted(below.chainId))) return this.#stack(true);
@@ -94,20 +123,38 @@ export class LayerUnpack {
     const prepared = await this.#prepare('');
     if (!prepared) return 'remote';
     const committed = await this.#orRemove(prepared, async () => {
-      const applied: AppliedLayer[] = [];
-      await together(this.#flight.signal, [
-        async (signal) => {
-          applied.push(await this.#apply(prepared, { detached: true, whileDownloading: true }, signal));
-        },
-        (signal) => this.#parent(signal),
-      ]);
-      if (applied.some(({ unresolved }) => unresolved)) return false;
+      if ((await this.#applyBeside(prepared)).unresolved) return false;
       await this.#commit(prepared, this.#work.below?.chainId ?? '');
       return true;
     });
     if (committed) return 'unpacked';
     await this.#remove(prepared.key);
     return this.#stack(false);
+  }
+
+  /** Unpacks while the layers below come into being; both have ended when this settles. */
+  async #applyBeside(prepared: Prepared): Promise<AppliedLayer> {
+    const below = Promise.withResolvers<void>();
+    below.promise.catch(() => {}); // whoever waits for it is told; often nobody does
+    const view = new ParentView(this.#services.snapshots, this.#work, below.promise);
+    try {
+      const applied = await together(this.#flight.signal, [
+        async (signal) => {
+          const how = { detached: true, whileDownloading: true, parents: () => view.mounts() };
+          return [await this.#apply(prepared, how, signal)];
+        },
+        async (signal) => {
+          below.resolve(this.#parent(signal));
+          await below.promise;
+          return [];
+        },
+      ]);
+      const [outcome] = applied.flat();
+      if (!outcome) throw internal(`layer "${this.#work.descriptor.digest}" was not unpacked`);
+      return outcome;
+    } finally {
+      await view.close();
+    }
   }
 
   /** Held by the lease before it is relied on, so that no collection can take it in between. */
@@ -160,13 +207,17 @@ export class LayerUnpack {
   /** Fetches the layer and unpacks it: while its bytes arrive, where that is wanted and they do, else from content. */
   async #apply(
     { mounts }: Prepared,
-    { detached, whileDownloading }: { readonly detached: boolean; readonly whileDownloading: boolean },
+    { whileDownloading, ...how }: ApplyHow,
     signal: AbortSignal,
   ): Promise<AppliedLayer> {
     const { mediaType, size, digest } = this.#work.descriptor;
-    const open = () => this.#services.diff.open({ mediaType, mounts, detached, size, digest, signal });
-    const tapped = whileDownloading ? await this.#fetchTapped(open, signal) : undefined;
-    const applied = tapped ?? (await this.#applyFromContent(open, signal));
+    const layer = { mediaType, mounts, size, signal, sync: this.#services.discards, ...how };
+    // While downloading, the content store verifies the digest; hashing twice would be a waste.
+    const tapped = whileDownloading
+      ? await this.#fetchTapped(() => this.#services.diff.open(layer), signal)
+      : undefined;
+    const applied =
+      tapped ?? (await this.#applyFromContent(() => this.#services.diff.open({ ...layer, digest }), signal));
     if (applied.diffId === this.#work.diffId) return applied;
     throw failedPrecondition(
       `layer "${digest}" unpacks to "${applied.diffId}", but the configuration of its image names "${this.#work.diffId}"`,

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { pino } from 'pino';
 import type { PullOptions, PullProgress } from '../../kernel/contracts/distribution.js';
+import type { ImageVerifier } from '../../kernel/contracts/image-verifiers.js';
 import type { Labels } from '../../kernel/contracts/scope.js';
 import { digestOf } from '../../lib/digest.js';
 import { OCI_INDEX, OCI_MANIFEST } from '../../lib/oci/media-types.js';
@@ -17,14 +18,17 @@ const scope = { namespace: 'default' };
 const unpack = [{}];
 
 /** A distribution on in-memory services. */
-function world(capabilities: readonly string[] = ['rebase'], namespaceLabels: Labels = {}) {
+function world(capabilities: readonly string[] = ['rebase'], namespaceLabels: Labels = {}, discardUnpacked = false) {
   const leases = new MemoryLeases();
   const content = new MemoryContent(leases);
   const images = new MemoryImages();
   const snapshots = new MemorySnapshots(leases, capabilities);
   const diff = new MemoryDiff(snapshots);
-  const services = { content, diff, images, leases, namespaces: memoryNamespaces(namespaceLabels), snapshots };
-  const settings = { downloads: 3, hostsDirectories: [], userAgent: 'keelson/test', limits: IMPATIENT };
+  const verifiers = new Map<string, ImageVerifier>();
+  const namespaces = memoryNamespaces(namespaceLabels);
+  const services = { content, diff, images, leases, namespaces, snapshots, verifiers };
+  const common = { downloads: 3, hostsDirectories: [], userAgent: 'keelson/test', uploadChunk: 0, limits: IMPATIENT };
+  const settings = { ...common, discardUnpacked };
   const distribution = new RegistryDistribution(services, settings, pino({ level: 'silent' }));
   return { ...services, distribution };
 }
@@ -108,6 +112,24 @@ describe('a pull', () => {
           'containerd.io/snapshot/parent-chain-id': top?.parent,
         });
         for (const { key } of here.snapshots.prepared) assert.match(key, /^extract-\d+-[\w-]{4} sha256:[0-9a-f]{64}$/);
+      });
+
+      it('does not keep blobs of unpacked layers where that is wanted, nor fetches them again', async () => {
+        const here = world(capabilities, {}, true);
+        await here.distribution.pull(scope, reference, { unpack });
+        const labels = here.content.blobs.get(image.manifest.digest)?.labels ?? {};
+        assert.deepEqual(
+          Object.keys(labels).filter((key) => key.startsWith('containerd.io/gc.ref')),
+          ['containerd.io/gc.ref.content.config'],
+        );
+        assert.ok(
+          here.diff.opened.every(({ sync }) => sync === true),
+          'files are flushed before their blobs may go',
+        );
+        for (const { digest } of image.layers) here.content.blobs.delete(digest);
+        registry.requests.length = 0;
+        await here.distribution.pull(scope, reference, { unpack });
+        assert.deepEqual(registry.seen(/blobs/), []);
       });
 
       it('holds everything by its lease while it runs', async () => {
@@ -276,6 +298,50 @@ describe('a pull', () => {
       });
     });
   }
+
+  it('fetches nothing that a verifier says no to, or cannot judge', async () => {
+    const here = world();
+    const asked: unknown[] = [];
+    here.verifiers.set('b', { verify: async () => ({ accepted: false, reason: 'not signed' }) });
+    here.verifiers.set('a', {
+      async verify({ name, target }) {
+        asked.push([name, target]);
+        return { accepted: true, reason: '' };
+      },
+    });
+    const blocked = { code: 'PERMISSION_DENIED', message: /verifier "b" blocked pull of .*: not signed/ };
+    await assert.rejects(here.distribution.pull(scope, reference, { unpack }), blocked);
+    await assert.rejects(here.distribution.fetch(scope, reference), blocked);
+    assert.deepEqual(asked[0], [reference, image.manifest]);
+    assert.equal(registry.seen(/GET/).length, 0);
+    here.verifiers.set('b', {
+      verify: async () => {
+        throw new TypeError('broken');
+      },
+    });
+    await assert.rejects(here.distribution.pull(scope, reference, { unpack }), { message: 'broken' });
+    assertClean(here, image.chainId);
+    here.verifiers.delete('b');
+    await here.distribution.pull(scope, reference, { unpack });
+  });
+
+  it('repairs what was damaged on the disk, and takes nothing else again', async () => {
+    const here = world();
+    await here.distribution.fetch(scope, reference);
+    const damage = (digest = '') => {
+      const blob = here.content.blobs.get(digest);
+      assert.ok(blob);
+      here.content.blobs.set(digest, { ...blob, bytes: randomBytes(blob.bytes.length) });
+    };
+    for (const part of [image.manifest, image.config, image.layers[1]]) damage(part?.digest);
+    registry.forget();
+    await here.distribution.pull(scope, reference, { unpack });
+    assert.deepEqual(here.snapshots.chain(image.chainId), image.diffIds);
+    for (const [digest, { bytes }] of here.content.blobs) assert.equal(digestOf(bytes), digest);
+    assert.equal(registry.seen(/GET/).length, 3);
+    assert.deepEqual(here.snapshots.unfinished(), []);
+    assert.deepEqual([...here.leases.held.keys()], []);
+  });
 
   describe('of layers side by side', () => {
     it('unpacks all but the base without parents, and puts them in order', async () => {

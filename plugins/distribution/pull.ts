@@ -9,7 +9,7 @@ import type { Blobs } from './blobs.js';
 import type { Documents } from './documents.js';
 import { together } from './group.js';
 import type { Job } from './job.js';
-import { snapshotReference } from './labels.js';
+import { snapshotReference, withoutLayers } from './labels.js';
 import { type FoundManifest, ImageTree, type TreeOptions } from './tree.js';
 import type { Unpacker } from './unpack.js';
 
@@ -88,6 +88,7 @@ export class Pull {
     const chainId = await unpacker.unpack(this.#job, { snapshotter, layers: manifest.layers, diffIds }, signal);
     if (chainId !== '')
       await documents.label(this.#job, manifest.config, { [snapshotReference(snapshotter)]: chainId });
+    if (unpacker.discards) await documents.label(this.#job, descriptor, withoutLayers(manifest));
     return { manifest: descriptor, snapshotter, chainId };
   }
 
@@ -95,7 +96,7 @@ export class Pull {
   async record(
     target: Descriptor,
     names: readonly string[],
-    options: PullOptions,
+    options: Pick<PullOptions, 'labels'>,
     unpacked: readonly UnpackedImage[],
   ): Promise<PulledImage> {
     const images: Image[] = [];
@@ -106,8 +107,13 @@ export class Pull {
     return { images, unpacked };
   }
 
-  async #put(name: string, target: Descriptor, { labels }: PullOptions): Promise<Image> {
+  async #put(
+    name: string,
+    { mediaType, digest, size }: Descriptor,
+    { labels }: Pick<PullOptions, 'labels'>,
+  ): Promise<Image> {
     const { images } = this.#services;
+    const target = { mediaType, digest, size };
     const image = { name, target, ...(labels === undefined ? {} : { labels }) };
     for (;;) {
       try {

@@ -1,7 +1,6 @@
 /** Pulls with the real plugins: from a real registry, and from one that misbehaves. */
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
-import { mkdir, readdir } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Content } from '../../kernel/contracts/content.js';
@@ -11,25 +10,16 @@ import { GarbageCollector, Leases } from '../../kernel/contracts/leases.js';
 import { Snapshots } from '../../kernel/contracts/snapshots.js';
 import { mountTable, withMounts } from '../../lib/linux/mount.js';
 import { OCI_MANIFEST } from '../../lib/oci/media-types.js';
+import { PULL_PLUGINS } from '../../test/crash/pull.js';
 import { imageLayout } from '../../test/harness/images.js';
 import { startTestKernel, type TestKernel } from '../../test/harness/kernel.js';
 import { differencesFrom, umociTree } from '../../test/harness/reference.js';
 import { type Registry, startRegistry } from '../../test/harness/registry.js';
 import { type Scratch, scratch } from '../../test/harness/scratch.js';
 import { describeTree } from '../../test/harness/tree.js';
-import { addImage } from '../../test/hostile/images.js';
+import { addImage, archiveOf } from '../../test/hostile/images.js';
 import { resetAfter, ScriptedRegistry } from '../../test/hostile/registry.js';
 
-const PLUGINS = [
-  'content',
-  'diff',
-  'differs',
-  'distribution',
-  'events',
-  'metadata',
-  'snapshot-overlay',
-  'snapshot-vfs',
-];
 const config = { distribution: { hosts_directories: [], first_delay: 5 } };
 const SNAPSHOTTERS = ['overlayfs', 'native'] as const;
 
@@ -65,7 +55,7 @@ describe('pulling with the real plugins', () => {
   before(async () => {
     directory = await scratch('pull');
     real = await startRegistry();
-    kernel = await startTestKernel({ plugins: PLUGINS, config });
+    kernel = await startTestKernel({ plugins: PULL_PLUGINS, config });
   });
   after(async () => {
     await kernel[Symbol.asyncDispose]();
@@ -124,34 +114,17 @@ describe('pulling with the real plugins from a hostile registry', () => {
 
   before(async () => {
     registry = await ScriptedRegistry.start();
-    kernel = await startTestKernel({ plugins: PLUGINS, config });
+    kernel = await startTestKernel({ plugins: PULL_PLUGINS, config });
   });
   after(async () => {
     await kernel[Symbol.asyncDispose]();
     await registry[Symbol.asyncDispose]();
   });
 
-  /** A tar archive of one file of random bytes. */
-  const archive = (name: string, size: number): Buffer => {
-    const header = Buffer.alloc(512);
-    header.write(name, 0);
-    header.write('0000644\0', 100);
-    header.write('0000000\0', 108);
-    header.write('0000000\0', 116);
-    header.write(`${size.toString(8).padStart(11, '0')}\0`, 124);
-    header.write('00000000000\0', 136);
-    header.write('        0', 148);
-    header.write('ustar\u000000', 257);
-    const sum = header.reduce((total, byte) => total + byte, 0);
-    header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
-    const padding = Buffer.alloc((512 - (size % 512)) % 512);
-    return Buffer.concat([header, randomBytes(size), padding, Buffer.alloc(1024)]);
-  };
-
   const publish = (options: Partial<Parameters<typeof addImage>[1]> = {}) => {
     registry.forget();
     const tag = `t${count++}`;
-    const layers = [archive('a', 3_000), archive('b', 2_500_000), archive('c', 70_000)];
+    const layers = [archiveOf('a', 3_000), archiveOf('b', 2_500_000), archiveOf('c', 70_000)];
     const image = addImage(registry, { tag, layers, ...options });
     return { image, layers, reference: `${registry.host}/team/app:${tag}`, namespace: `ns${count}` };
   };
@@ -199,7 +172,7 @@ describe('pulling with the real plugins from a hostile registry', () => {
     });
 
     it(`leaves nothing of a layer that is not what its diffID says on ${snapshotter}`, async () => {
-      const layers = [archive('a', 100), archive('b', 100)];
+      const layers = [archiveOf('a', 100), archiveOf('b', 100)];
       const { reference, namespace } = publish({
         layers,
         diffIds: [`sha256:${'0'.repeat(64)}`, `sha256:${'1'.repeat(64)}`],
@@ -247,6 +220,48 @@ describe('pulling with the real plugins from a hostile registry', () => {
     await kernel.get(GarbageCollector).collect();
     await kernel.get(Snapshots).stat({ namespace: `${namespace}-b` }, 'overlayfs', image.chainId);
   });
+
+  it('keeps further names as long as the image they belong to', async () => {
+    const { reference, namespace } = publish();
+    const extraNames = [{ name: 'further', addDigest: false }];
+    await distribution().pull({ namespace }, reference, { names: ['main'], extraNames });
+    const names = async () => {
+      await kernel.get(GarbageCollector).collect();
+      return (await kernel.get(Images).list({ namespace })).map(({ name }) => name);
+    };
+    assert.deepEqual((await names()).sort(), ['further', 'main']);
+    await kernel.get(Images).delete({ namespace }, 'main');
+    assert.deepEqual(await names(), []);
+  });
+
+  for (const how of ['flipped', 'truncated', 'deleted'] as const) {
+    it(`repairs in place what was ${how} on the disk, for every namespace`, async () => {
+      const { image, reference, namespace } = publish();
+      await distribution().fetch({ namespace, lease: await leaseIn(namespace) }, reference);
+      const content = kernel.get(Content);
+      const damaged = [image.manifest.digest, image.config.digest, image.layers[0]?.digest ?? ''];
+      for (const digest of damaged) {
+        const [root = ''] = (await readdir(join(kernel.directory, 'root'))).filter((name) => name.includes('content'));
+        const file = join(kernel.directory, 'root', root, 'blobs', digest.replace(':', '/'));
+        await chmod(file, 0o600);
+        if (how === 'deleted') await rm(file);
+        else if (how === 'truncated') await truncate(file, 20);
+        else await writeFile(file, Buffer.alloc((await stat(file)).size, 'x'));
+      }
+      registry.forget();
+      const other = `${namespace}-c`;
+      await distribution().pull({ namespace: other }, reference, { unpack: [{}] });
+      for (const scope of [{ namespace }, { namespace: other }]) {
+        for (const digest of damaged) assert.ok(await content.verify(scope, digest), digest);
+      }
+      await kernel.get(Snapshots).stat({ namespace: other }, 'overlayfs', image.chainId);
+      assert.equal(registry.seen(/GET/).length, damaged.length);
+      assert.equal(await content.verify({ namespace: other }, image.layers[1]?.digest ?? ''), true);
+      await assert.rejects(content.verify({ namespace: 'elsewhere' }, damaged[0] ?? ''), { code: 'NOT_FOUND' });
+    });
+  }
+
+  const leaseIn = async (namespace: string) => (await kernel.get(Leases).create({ namespace }, {})).id;
 
   it('leaves no directory of an unpack behind on disk', async () => {
     await kernel.get(GarbageCollector).collect();

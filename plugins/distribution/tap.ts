@@ -4,7 +4,7 @@ import type { Tap } from './blobs.js';
 
 /**
  * A tap fails alone: the download, which others may be waiting for, goes on.
- * Whoever unpacks learns of it by `failed` at once and by `result` at the end.
+ * Whoever unpacks learns of it by `failed` while bytes arrive, and by `result` at the end.
  */
 export class LayerTap implements Tap {
   readonly #open: () => Promise<LayerSink>;
@@ -20,7 +20,7 @@ export class LayerTap implements Tap {
     this.#onBytes = onBytes;
   }
 
-  /** Aborted, with the error as its reason, when the layer cannot be unpacked. */
+  /** Aborted, with the error as its reason, when the layer cannot be unpacked and bytes of it are still to come. */
   get failed(): AbortSignal {
     return this.#failed.signal;
   }
@@ -46,7 +46,9 @@ export class LayerTap implements Tap {
   end(): void {
     if (this.#failed.signal.aborted || !this.#sink) return;
     this.#applied = this.#sink.end();
-    this.#applied.catch((error: unknown) => this.#failed.abort(error));
+    // No reason to give up the download any more: all bytes are here, and that their digest is wrong says more
+    // than what unpacking made of them. `result` throws this error when the digest is right.
+    this.#applied.catch(() => {});
   }
 
   /** The outcome when it saw the whole layer; undefined when the layer came from elsewhere. Throws what it failed with. */

@@ -29,6 +29,11 @@ export class Unpacker {
     this.#services = services;
   }
 
+  /** Whether the blobs of what was unpacked are not to be kept. */
+  get discards(): boolean {
+    return this.#services.discards;
+  }
+
   /** Fetches and unpacks; resolves to the chain ID of the top layer, empty without layers. */
   async unpack(job: Job, { snapshotter, layers, diffIds }: LayerStack, signal: AbortSignal): Promise<string> {
     const chain = chainIds(diffIds);
@@ -49,7 +54,7 @@ export class Unpacker {
   async #obtain(work: LayerWork, signal: AbortSignal): Promise<void> {
     const { job, descriptor, diffId } = work;
     const outcome = await this.#join(work, signal);
-    if (outcome === 'remote') {
+    if (outcome === 'remote' || (outcome === 'existed' && this.#services.discards)) {
       job.board.event(descriptor, { kind: 'already exists' });
       return;
     }

@@ -80,6 +80,40 @@ test('a subscriber that does not read is ended, and its memory is bounded', asyn
   await client.events.publish({ topic: '/t', event: start });
 });
 
+test('a million events beside a subscriber that never reads: it is ended, another gets every one (attack 63)', async () => {
+  await using dir = await scratch('events');
+  const address = join(dir.path, 's');
+  await using kernel = await daemon(address, 1000);
+  using client = connect({ address, namespace: 'n' });
+  const deaf = client.events.subscribe({});
+  await deaf.opened;
+  const events = kernel.get(Events);
+  const all = new AbortController();
+  let seen = 0;
+  const reading = (async () => {
+    for await (const { namespace } of events.subscribe([], all.signal)) {
+      assert.equal(namespace, 'n');
+      seen += 1;
+      if (seen === 1_000_000) all.abort();
+    }
+  })().catch((error: unknown) => assert.ok(all.signal.aborted, String(error)));
+  const small = { typeUrl: 'x', value: new Uint8Array(8) };
+  const before = process.memoryUsage().rss;
+  for (let batch = 0; batch < 2000; batch++) {
+    for (let i = 0; i < 500; i++) events.publish('n', '/t', small);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await reading;
+  assert.equal(seen, 1_000_000);
+  assert.ok(process.memoryUsage().rss - before < 200 * 2 ** 20, 'memory is bounded');
+  await assert.rejects(
+    (async () => {
+      for await (const _ of deaf);
+    })(),
+    (error) => hasCode(error, 'RESOURCE_EXHAUSTED'),
+  );
+});
+
 test('stock ctr prints events as they happen', async () => {
   await using dir = await scratch('events');
   const address = join(dir.path, 's');

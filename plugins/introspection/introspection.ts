@@ -29,9 +29,14 @@ interface Named extends PluginStatus {
   readonly outcome: Outcome;
 }
 
+/** The type of a plugin that could not be imported, so that nobody knows its own; its id is its configuration key. */
+const UNKNOWN_TYPE = 'io.keelson.unknown.v1';
+
 /** containerd knows nothing of plugins that are disabled, and neither do its clients. */
-const isShown = (status: PluginStatus): status is Named =>
-  status.wire !== undefined && status.outcome !== undefined && status.outcome !== 'disabled';
+function asShown({ outcome, wire, ...status }: PluginStatus): Named[] {
+  if (outcome === undefined || outcome === 'disabled') return [];
+  return [{ ...status, outcome, wire: wire ?? { type: UNKNOWN_TYPE, id: status.id } }];
+}
 
 const toPlatform = (text: string): Platform => {
   const { os, architecture, variant = '' } = parsePlatform(text);
@@ -63,7 +68,7 @@ const toPlugin = (status: Named): Plugin => ({
   initErr: initError(status),
 });
 
-const pluginsOf = (report: PluginReport): Plugin[] => report.plugins().filter(isShown).map(toPlugin);
+const pluginsOf = (report: PluginReport): Plugin[] => report.plugins().flatMap(asShown).map(toPlugin);
 
 function listPlugins(report: PluginReport, filters: readonly string[]): Plugin[] {
   const matches = compileFilters(filters);

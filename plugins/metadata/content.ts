@@ -10,7 +10,7 @@ import type {
 } from '../../kernel/contracts/content.js';
 import type { Labels, Scope, UpdateMask } from '../../kernel/contracts/scope.js';
 import { alreadyExists, dataLoss, hasCode, notFound } from '../../kernel/errors.js';
-import { parseDigest } from '../../lib/digest.js';
+import { hasher, parseDigest } from '../../lib/digest.js';
 import { compileFilters, type Fields, mapField } from '../../lib/filters/filters.js';
 import { updateLabels } from '../../lib/labels.js';
 import { packAny } from '../../lib/rpc/any.js';
@@ -20,6 +20,31 @@ import { NamespacedWriter } from './content-writer.js';
 import { type Core, checkName, namespaceOf, touchNamespace } from './core.js';
 import { leaseIt, unleaseIt } from './lease-resources.js';
 import { contentNode, identity, ingestNode } from './node.js';
+
+const VERIFY_CHUNK = 1024 * 1024;
+
+/** Whether the bytes in the store are those of the digest. NOT_FOUND when there are none. */
+async function isIntact(store: ContentStore, digest: string): Promise<boolean> {
+  const { algorithm, hex } = parseDigest(digest);
+  const reader = await store.reader(digest);
+  try {
+    const hash = hasher(algorithm);
+    const buffer = new Uint8Array(VERIFY_CHUNK);
+    for (let offset = 0; offset < reader.size; ) {
+      const count = await reader.read(buffer, offset);
+      if (count === 0) return false;
+      hash.update(buffer.subarray(0, count));
+      offset += count;
+    }
+    return hash.digest('hex') === hex;
+  } catch (error) {
+    // The disk cannot return them: as good as damaged.
+    if (!hasCode(error, 'DATA_LOSS')) throw error;
+    return false;
+  } finally {
+    await reader.close();
+  }
+}
 
 /** How long an ingest lives that no lease holds. */
 const INGEST_LIFE = 24n * 3600n * 1_000_000_000n;
@@ -104,6 +129,20 @@ export class ContentRecords implements Content {
     await reader.close();
     throw dataLoss(`content "${digest}" has ${reader.size} bytes on disk, ${info.size} were committed`, {
       remedy: 'pull it again: that repairs it',
+    });
+  }
+
+  async verify(scope: Scope, digest: string): Promise<boolean> {
+    await this.info(scope, digest);
+    // Alone among everything that records or deletes that blob.
+    return this.#core.backendLock.run(digest, async () => {
+      try {
+        if (await isIntact(this.#store, digest)) return true;
+        await this.#store.delete(digest);
+      } catch (error) {
+        if (!hasCode(error, 'NOT_FOUND')) throw error;
+      }
+      return false;
     });
   }
 

@@ -5,7 +5,7 @@ import { Events } from '../../kernel/contracts/events.js';
 import { Images } from '../../kernel/contracts/images.js';
 import { GarbageCollector, Leases } from '../../kernel/contracts/leases.js';
 import { Namespaces } from '../../kernel/contracts/namespaces.js';
-import { Snapshots, Snapshotters } from '../../kernel/contracts/snapshots.js';
+import { SnapshotDoubts, Snapshots, Snapshotters } from '../../kernel/contracts/snapshots.js';
 import { definePlugin } from '../../kernel/plugin.js';
 import { parseDuration } from '../../lib/duration.js';
 import { openMetadata } from './metadata.js';
@@ -62,6 +62,7 @@ export const plugin = definePlugin({
   provides: {
     content: Content,
     snapshots: Snapshots,
+    doubts: SnapshotDoubts,
     images: Images,
     containers: Containers,
     namespaces: Namespaces,

@@ -6,7 +6,7 @@ import type { Events } from '../../kernel/contracts/events.js';
 import type { Images } from '../../kernel/contracts/images.js';
 import type { GarbageCollector, Leases } from '../../kernel/contracts/leases.js';
 import type { Namespaces } from '../../kernel/contracts/namespaces.js';
-import type { Snapshots, Snapshotter } from '../../kernel/contracts/snapshots.js';
+import type { SnapshotDoubts, Snapshots, Snapshotter } from '../../kernel/contracts/snapshots.js';
 import { Collector } from './collector/collector.js';
 import { Scheduler } from './collector/scheduler.js';
 import { ContainerRecords } from './containers.js';
@@ -17,6 +17,8 @@ import { ImageRecords } from './images.js';
 import { LeaseRecords } from './leases.js';
 import { NamespaceRecords } from './namespaces.js';
 import { openRecords } from './open.js';
+import { DoubtfulSnapshots } from './snapshot-doubts.js';
+import { SnapshotTable } from './snapshot-table.js';
 import { SnapshotRecords } from './snapshots.js';
 
 export interface MetadataSettings {
@@ -46,6 +48,7 @@ export interface MetadataParts {
 export interface MetadataServices {
   readonly content: Content;
   readonly snapshots: Snapshots;
+  readonly doubts: SnapshotDoubts;
   readonly images: Images;
   readonly containers: Containers;
   readonly namespaces: Namespaces;
@@ -71,15 +74,22 @@ export async function openMetadata(parts: MetadataParts): Promise<Metadata> {
     scheduleDelay: gc.schedule_delay,
     startupDelay: gc.startup_delay,
   };
-  const scheduler = new Scheduler(new Collector(core, { store, snapshotters }), pacing, log);
+  const scheduler = new Scheduler(
+    new Collector(core, { store, snapshotters, keepUnknown: records.lossy }),
+    pacing,
+    log,
+  );
   core.trigger = scheduler;
+  const doubts = new DoubtfulSnapshots(core, new SnapshotTable(core), snapshotters);
   return {
     services: {
       content: new ContentRecords(core, { store, shared: settings.content_sharing_policy === 'shared' }),
       snapshots: new SnapshotRecords(core, {
         backends: snapshotters,
         defaultSnapshotter: settings.default_snapshotter,
+        doubts,
       }),
+      doubts,
       images: new ImageRecords(core),
       containers: new ContainerRecords(core),
       namespaces: new NamespaceRecords(core),

@@ -1,7 +1,7 @@
 import { SnapshotCommit as SnapshotCommitted } from '../../api/gen/events/snapshot.js';
 import type { Scope } from '../../kernel/contracts/scope.js';
 import type { CommitSnapshot, Snapshotter } from '../../kernel/contracts/snapshots.js';
-import { alreadyExists, notFound } from '../../kernel/errors.js';
+import { alreadyExists, invalidArgument, notFound } from '../../kernel/errors.js';
 import { failpoint } from '../../lib/failpoint.js';
 import { checkLabels, withoutEmpty } from '../../lib/labels.js';
 import { packAny } from '../../lib/rpc/any.js';
@@ -52,7 +52,11 @@ export class SnapshotCommit {
     using _active = this.#core.pins.pin(snapshotNode(namespace, snapshotter, key));
     await this.#refuseExisting(backend, commit);
     const active = this.#table.get(this.#core.database, namespace, snapshotter, key);
-    const parent = active.parent || (options.parent ?? '');
+    const { parent: wanted = '' } = options;
+    if (wanted !== '' && active.parent !== '' && wanted !== active.parent) {
+      throw invalidArgument(`snapshot "${key}" cannot get parent "${wanted}": it has parent "${active.parent}"`);
+    }
+    const parent = active.parent || wanted;
     using _parent = this.#core.pins.pin(snapshotNode(namespace, snapshotter, parent));
     const below = parent === '' ? undefined : this.#table.find(this.#core.database, namespace, snapshotter, parent);
     if (parent !== '' && !below) throw notFound(`parent snapshot "${parent}" does not exist`);

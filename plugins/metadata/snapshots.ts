@@ -17,6 +17,7 @@ import { snapshotType, unleaseIt } from './lease-resources.js';
 import { snapshotNode } from './node.js';
 import { SnapshotCommit } from './snapshot-commit.js';
 import { SnapshotCreation } from './snapshot-create.js';
+import type { DoubtfulSnapshots } from './snapshot-doubts.js';
 import { inheritedLabels, isInherited, type SnapshotRecord, SnapshotTable } from './snapshot-table.js';
 
 const fieldsOf =
@@ -53,6 +54,7 @@ const backendMask = (mask: UpdateMask): UpdateMask =>
 export interface SnapshotOptions {
   readonly backends: ReadonlyMap<string, Snapshotter>;
   readonly defaultSnapshotter: string;
+  readonly doubts: DoubtfulSnapshots;
 }
 
 /** Snapshots as one namespace sees them. */
@@ -63,14 +65,16 @@ export class SnapshotRecords implements Snapshots {
   readonly #commit: SnapshotCommit;
   readonly #backends: ReadonlyMap<string, Snapshotter>;
   readonly #default: string;
+  readonly #doubts: DoubtfulSnapshots;
 
-  constructor(core: Core, { backends, defaultSnapshotter }: SnapshotOptions) {
+  constructor(core: Core, { backends, defaultSnapshotter, doubts }: SnapshotOptions) {
     this.#core = core;
     this.#table = new SnapshotTable(core);
     this.#creation = new SnapshotCreation(core, this.#table);
     this.#commit = new SnapshotCommit(core, this.#table);
     this.#backends = backends;
     this.#default = defaultSnapshotter;
+    this.#doubts = doubts;
   }
 
   async stat(scope: Scope, snapshotter: string, key: string): Promise<SnapshotInfo> {
@@ -107,7 +111,9 @@ export class SnapshotRecords implements Snapshots {
   }
 
   async mounts(scope: Scope, snapshotter: string, key: string): Promise<readonly Mount[]> {
-    return this.#backend(snapshotter).mounts(this.#record(scope, snapshotter, key).backendKey);
+    const record = this.#record(scope, snapshotter, key);
+    await this.#doubts.settledFor(record);
+    return this.#backend(snapshotter).mounts(record.backendKey);
   }
 
   prepare(
@@ -187,6 +193,8 @@ export class SnapshotRecords implements Snapshots {
     wanted: { readonly key: string; readonly parent: string; readonly labels: Labels },
   ): Promise<readonly Mount[]> {
     const backend = this.#backend(snapshotter);
+    const below = this.#table.find(this.#core.database, namespaceOf(scope), snapshotter, wanted.parent);
+    if (below) await this.#doubts.settledFor(below);
     return this.#creation.run(backend, { scope, namespace: namespaceOf(scope), snapshotter, kind, ...wanted });
   }
 

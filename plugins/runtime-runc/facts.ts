@@ -1,10 +1,7 @@
 /** What an OCI runtime says of itself, and what is known of its version. */
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import type { AnyMessage } from '../../kernel/contracts/scope.js';
 import { unavailable } from '../../kernel/errors.js';
-
-const run = promisify(execFile);
+import { run } from '../../lib/linux/run.js';
 
 /** Milliseconds. */
 const DEADLINE = 5000;
@@ -21,10 +18,19 @@ export interface ProgramVersion {
   readonly revision: string;
 }
 
+/** What the program prints. UNAVAILABLE when it fails or takes too long. */
+async function ask(path: string, ...args: readonly string[]): Promise<string> {
+  const env = { PATH: process.env.PATH ?? '' };
+  const { exitStatus, late, stdout, stderr } = await run({ path, args, env, cwd: '/', deadline: DEADLINE });
+  if (late) throw unavailable(`"${path} ${args.join(' ')}" did not end within ${DEADLINE} ms`);
+  if (exitStatus !== 0) throw unavailable(`"${path} ${args.join(' ')}" ended with ${exitStatus}: ${stderr}`);
+  return stdout.toString();
+}
+
 /** Runs `PROGRAM --version`. UNAVAILABLE when that fails. */
 export async function readVersion(path: string): Promise<ProgramVersion> {
   try {
-    const { stdout } = await run(path, ['--version'], { timeout: DEADLINE });
+    const stdout = await ask(path, '--version');
     const [, name = '', version = ''] = /^(\S+) version (\S+)/m.exec(stdout) ?? [];
     const [, revision = ''] = /^commit: (\S+)/m.exec(stdout) ?? [];
     return { name, version, revision };
@@ -36,7 +42,7 @@ export async function readVersion(path: string): Promise<ProgramVersion> {
 /** The document `PROGRAM features` prints; undefined when it has no such command. */
 export async function readFeatures(path: string): Promise<AnyMessage | undefined> {
   try {
-    const { stdout } = await run(path, ['features'], { timeout: DEADLINE });
+    const stdout = await ask(path, 'features');
     JSON.parse(stdout);
     return { typeUrl: FEATURES_URL, value: Buffer.from(stdout) };
   } catch {

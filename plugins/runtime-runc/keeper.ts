@@ -1,7 +1,7 @@
 /**
  * The daemon's side of lib/supervisor/kept.ts: descriptors it holds on behalf of a
- * supervisor. A process whose streams are FIFOs holds those itself; a
- * terminal's are held here.
+ * supervisor. A process holds the FIFOs of its output itself; the write end of
+ * its input, and a terminal's FIFOs, are held here.
  */
 import { closeSync } from 'node:fs';
 import type { ProcessRecord } from '../../api/gen/runtime/supervisor.js';
@@ -9,55 +9,52 @@ import { hasCode } from '../../kernel/errors.js';
 import { isErrno } from '../../lib/errno.js';
 import { duplicateOf } from '../../lib/linux/descriptor.js';
 import { holdFifo } from '../../lib/linux/fifo.js';
-import { ProcessHandle } from '../../lib/linux/pidfd.js';
+import type { ProcessHandle } from '../../lib/linux/pidfd.js';
 import { readStat } from '../../lib/linux/proc.js';
 import type { Inheritance } from '../../lib/supervisor/launch.js';
 
 /** What a record tells of a process. */
-export type KeepRequest = Pick<ProcessRecord, 'id' | 'execId' | 'pid' | 'startTime' | 'terminalFd' | 'stdio'>;
+export type KeepRequest = Pick<
+  ProcessRecord,
+  'id' | 'execId' | 'pid' | 'startTime' | 'terminalFd' | 'stdio' | 'inputClosed'
+>;
 
 interface Entry {
   readonly id: string;
   readonly execId: string;
-  readonly handle: ProcessHandle;
   readonly terminal: number | undefined;
-  /** FIFOs that only the supervisor and the client have open. */
-  readonly fifos: readonly number[];
+  /** The FIFO of its input, whose write end only the supervisor and the client have. */
+  readonly input: number | undefined;
+  /** The FIFO of a terminal's output, which only the supervisor and the client have. */
+  readonly output: number | undefined;
 }
 
 const keyOf = (id: string, execId: string): string => `${id}/${execId}`;
-
-function openHandle(pid: number, startTime: string): ProcessHandle | undefined {
-  try {
-    const handle = new ProcessHandle(pid);
-    if (readStat(pid)?.startTime === startTime) return handle;
-    handle.close();
-  } catch (error) {
-    if (!isErrno(error, 'ESRCH')) throw error;
-  }
-  return undefined;
-}
 
 export class Keeper {
   readonly #entries = new Map<string, Entry>();
 
   /** Keeps what there is of a process; one that has ended already is passed over. */
   keep(supervisor: ProcessHandle | undefined, request: KeepRequest): void {
-    const { id, execId, pid, startTime, terminalFd, stdio } = request;
-    const handle = openHandle(pid, startTime);
-    if (handle === undefined) return;
+    const { id, execId, pid, startTime, terminalFd } = request;
+    if (readStat(pid)?.startTime !== startTime) return;
     this.release(id, execId);
     const terminal = terminalFd === 0 || supervisor === undefined ? undefined : steal(supervisor, terminalFd);
-    const fifos = stdio?.terminal ? [stdio.stdin, stdio.stdout].flatMap(hold) : [];
-    this.#entries.set(keyOf(id, execId), { id, execId, handle, terminal, fifos });
+    this.#entries.set(keyOf(id, execId), { id, execId, terminal, ...holdFifos(request) });
+  }
+
+  /** The process's input is to end. */
+  releaseInput(id: string, execId: string): void {
+    const entry = this.#entries.get(keyOf(id, execId));
+    if (entry?.input === undefined) return;
+    this.#entries.set(keyOf(id, execId), { ...entry, input: undefined });
+    closeSync(entry.input);
   }
 
   release(id: string, execId: string): void {
     const entry = this.#entries.get(keyOf(id, execId));
     this.#entries.delete(keyOf(id, execId));
-    entry?.handle.close();
-    if (entry?.terminal !== undefined) closeSync(entry.terminal);
-    for (const fd of entry?.fifos ?? []) closeSync(fd);
+    for (const fd of [entry?.terminal, entry?.input, entry?.output]) if (fd !== undefined) closeSync(fd);
   }
 
   releaseAll(): void {
@@ -68,12 +65,10 @@ export class Keeper {
   inheritance(first: number): Inheritance {
     const files: number[] = [];
     const inherit = (fd: number): number => first + files.push(fd) - 1;
-    const entries = [...this.#entries.values()];
-    const pidfds = entries.map(({ handle }) => ({ fd: inherit(handle.fd), pid: handle.pid }));
-    const terminals = entries.flatMap(({ id, execId, terminal }) =>
+    const terminals = [...this.#entries.values()].flatMap(({ id, execId, terminal }) =>
       terminal === undefined ? [] : [{ fd: inherit(terminal), id, execId }],
     );
-    return { files, kept: { pidfds, terminals } };
+    return { files, kept: { terminals } };
   }
 }
 
@@ -87,14 +82,22 @@ function steal(supervisor: ProcessHandle, fd: number): number | undefined {
   }
 }
 
-/** A FIFO between client and supervisor, so that neither sees its end while the supervisor is replaced. */
-function hold(path: string): number[] {
-  if (!path.startsWith('/')) return [];
+/** FIFOs whose ends nobody is to see while the supervisor is replaced. */
+function holdFifos({ stdio, inputClosed }: KeepRequest): Pick<Entry, 'input' | 'output'> {
+  const holdsInput = stdio?.terminal || !inputClosed;
+  return {
+    input: holdsInput ? hold(stdio?.stdin ?? '') : undefined,
+    output: stdio?.terminal ? hold(stdio.stdout) : undefined,
+  };
+}
+
+function hold(path: string): number | undefined {
+  if (!path.startsWith('/')) return undefined;
   try {
-    return [holdFifo(path)];
+    return holdFifo(path);
   } catch (error) {
     // Removed by its client, or a file: nothing would be lost.
-    if (isErrno(error, 'ENOENT') || hasCode(error, 'INVALID_ARGUMENT')) return [];
+    if (isErrno(error, 'ENOENT') || hasCode(error, 'INVALID_ARGUMENT')) return undefined;
     throw error;
   }
 }

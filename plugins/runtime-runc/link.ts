@@ -7,10 +7,12 @@ import { TaskDefinition } from '../../api/gen/runtime/task-v3.js';
 import { hasCode, unavailable } from '../../kernel/errors.js';
 import { ProcessHandle } from '../../lib/linux/pidfd.js';
 import { FIRST_KEPT, launchSupervisor } from '../../lib/supervisor/launch.js';
-import { SOCKET } from '../../lib/supervisor/layout.js';
+import { hasUntold, SOCKET } from '../../lib/supervisor/layout.js';
+import { removeNamespaceGroup } from '../../lib/supervisor/namespace-group.js';
 import type { SupervisorSettings } from '../../lib/supervisor/settings.js';
 import { type Stub, TtrpcClient } from '../../lib/ttrpc/client.js';
 import { scopeMetadata } from '../../lib/ttrpc/metadata.js';
+import { EventTaking } from './event-taking.js';
 import { Keeper, type KeepRequest } from './keeper.js';
 import { readRecord } from './records.js';
 
@@ -21,6 +23,8 @@ export interface LinkOptions {
   /** The supervisor's own directory. */
   readonly directory: string;
   readonly log: Logger;
+  /** Events are taken from then on. */
+  readonly telling: Promise<void>;
   onEvent(event: Event): void;
   /** It (again) tells which processes it has; those it does not name are gone. */
   onProcesses(processes: readonly ProcessRecord[]): void;
@@ -29,6 +33,7 @@ export interface LinkOptions {
 interface Session {
   readonly client: TtrpcClient;
   readonly tasks: TaskStub;
+  readonly events: EventTaking;
 }
 
 /** First and longest pause between attempts to bring a supervisor back, milliseconds. */
@@ -64,9 +69,18 @@ export class SupervisorLink {
     return join(this.#options.directory, SOCKET);
   }
 
-  /** How many tasks depend on it: with none it is not brought back. */
+  /** How many tasks depend on it. */
   get tasks(): number {
     return this.#tasks;
+  }
+
+  /** Whether it is brought back when it dies: there are tasks, or exits that it wrote down and nobody has heard of. */
+  get #needed(): boolean {
+    return this.#tasks > 0 || this.#hasUntold;
+  }
+
+  get #hasUntold(): boolean {
+    return hasUntold(this.#options.directory);
   }
 
   addTask(change: 1 | -1): void {
@@ -75,13 +89,17 @@ export class SupervisorLink {
 
   /** The supervisor's tasks, as soon as it serves. UNAVAILABLE when it cannot be started. */
   async connect(): Promise<TaskStub> {
+    return (await this.#connected()).tasks;
+  }
+
+  async #connected(): Promise<Session> {
     for (;;) {
       if (this.#closed) throw unavailable(`the supervisor of "${this.group}" is not used any more`);
       this.#session ??= this.#open();
       const attempt = this.#session;
       try {
-        const { client, tasks } = await attempt;
-        if (!client.closed) return tasks;
+        const session = await attempt;
+        if (!session.client.closed) return session;
       } catch (error) {
         this.#forget(attempt);
         throw error;
@@ -94,16 +112,26 @@ export class SupervisorLink {
     if (this.#session === attempt) this.#session = undefined;
   }
 
+  /** One that is about to die may still let itself be connected to: then there is a second try. */
   async #open(): Promise<Session> {
-    const client = await this.#reach();
+    try {
+      return await this.#begin(await this.#reach());
+    } catch (error) {
+      if (!hasCode(error, 'UNAVAILABLE')) throw error;
+      return this.#begin(await this.#reach());
+    }
+  }
+
+  async #begin(client: TtrpcClient): Promise<Session> {
     try {
       const control = client.stub(SupervisorDefinition);
       const { pid, instance, processes } = await control.describe({}, { timeout: DESCRIBE_DEADLINE });
       this.#watchProcess(pid);
       this.#options.onProcesses(processes);
       for (const record of processes) if (record.exit === undefined) this.keep(record);
-      this.#takeEvents(client, instance).catch((error: unknown) => this.#onEnd(client, error));
-      return { client, tasks: client.stub(TaskDefinition) };
+      const events = new EventTaking(client, instance, this.#options.onEvent);
+      this.#takeEvents(client, events).catch((error: unknown) => this.#onEnd(client, error));
+      return { client, tasks: client.stub(TaskDefinition), events };
     } catch (error) {
       client.close();
       throw error;
@@ -137,34 +165,29 @@ export class SupervisorLink {
     }, true);
   }
 
-  /** Hands over events as they come, and confirms them by asking for more. Ends by throwing. */
-  async #takeEvents(client: TtrpcClient, instance: string): Promise<never> {
-    const control = client.stub(SupervisorDefinition);
-    let after = 0n;
-    for (;;) {
-      const { events } = await control.nextEvents({ instance, after });
-      for (const event of events) {
-        this.#options.onEvent(event);
-        after = event.sequence;
-      }
-    }
+  async #takeEvents(client: TtrpcClient, events: EventTaking): Promise<void> {
+    await Promise.race([this.#options.telling, client.ended]);
+    await events.run();
   }
 
   #onEnd(client: TtrpcClient, error: unknown): void {
     client.close();
     if (this.#closed) return;
     const { log } = this.#options;
-    if (this.#tasks === 0) {
+    if (!this.#needed) {
       log.debug({ group: this.group }, 'supervisor has ended');
+      // It does this itself, unless it was killed.
+      const { namespace } = this.#options.settings;
+      if (this.group === namespace) removeNamespaceGroup(namespace);
       return;
     }
     log.warn({ group: this.group, err: error, tasks: this.#tasks }, 'supervisor lost, bringing it back');
-    this.recover().catch((failure: unknown) => log.error({ err: failure, group: this.group }, 'supervisor is gone'));
+    void this.recover();
   }
 
-  /** Connects, however long it takes, as long as there are tasks. */
+  /** Connects, however long it takes, as long as it is needed. */
   async recover(): Promise<void> {
-    for (let pause = FIRST_PAUSE; !this.#closed && this.#tasks > 0; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
+    for (let pause = FIRST_PAUSE; !this.#closed && this.#needed; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
       try {
         await this.connect();
         return;
@@ -186,25 +209,47 @@ export class SupervisorLink {
     if (record !== undefined && record.exit === undefined) this.keep(record);
   }
 
+  releaseInput(id: string, execId: string): void {
+    this.#keeper.releaseInput(id, execId);
+  }
+
   release(id: string, execId: string): void {
     this.#keeper.release(id, execId);
   }
 
-  /** Ends a supervisor that has no tasks. */
-  async shutdown(): Promise<void> {
-    const session = await this.#session?.catch(() => undefined);
-    if (session === undefined) return;
-    await session.tasks.shutdown({ id: '', now: false }, { metadata: this.metadata, timeout: SHUTDOWN_DEADLINE });
-    await Promise.race([session.client.ended, delay(SHUTDOWN_DEADLINE, undefined, { ref: false })]);
+  /** Resolves once all that there is to tell was told; false when it turns out that there is more. Throws when it cannot be. */
+  async tellAll(): Promise<boolean> {
+    await this.#options.telling;
+    const session = this.#hasUntold ? await this.#connected() : await this.#living();
+    await session?.events.drained();
+    return !this.#hasUntold;
   }
 
-  /** Lets the supervisor be, with its tasks, for the next daemon. */
+  /** The session that stands; it is not made for this. */
+  async #living(): Promise<Session | undefined> {
+    const session = await this.#session?.catch(() => undefined);
+    return session?.client.closed ? undefined : session;
+  }
+
+  /** Lets the supervisor be for the next daemon, with its tasks and what it has to tell; one that has neither is ended. */
   async close(): Promise<void> {
     this.#closed = true;
-    const session = await this.#session?.catch(() => undefined);
+    const session = await this.#living();
+    if (session) {
+      await this.#leave(session).catch((error: unknown) =>
+        this.#options.log.warn({ err: error, group: this.group }, 'supervisor does not answer, left as it is'),
+      );
+    }
     session?.client.close();
     this.#keeper.releaseAll();
     this.#process?.close();
     this.#process = undefined;
+  }
+
+  async #leave({ client, tasks, events }: Session): Promise<void> {
+    await events.stop();
+    if (this.#tasks > 0 || !(await events.allTold())) return;
+    await tasks.shutdown({ id: '', now: false }, { metadata: this.metadata, timeout: SHUTDOWN_DEADLINE });
+    await Promise.race([client.ended, delay(SHUTDOWN_DEADLINE, undefined, { ref: false })]);
   }
 }

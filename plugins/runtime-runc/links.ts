@@ -12,6 +12,8 @@ export interface LinksOptions {
   /** Milliseconds that a supervisor without tasks is kept for the next one. */
   readonly idle: number;
   readonly log: Logger;
+  /** Events are taken from then on. */
+  readonly telling: Promise<void>;
   onEvent(namespace: string, event: Event): void;
   onProcesses(link: SupervisorLink, namespace: string, processes: readonly ProcessRecord[]): void;
 }
@@ -23,6 +25,7 @@ export class SupervisorLinks {
   readonly #timers = new Map<SupervisorLink, NodeJS.Timeout>();
   /** Supervisors on their way out: another one of the same group waits for that. */
   readonly #ending = new Map<string, Promise<void>>();
+  #closed = false;
 
   constructor(options: LinksOptions) {
     this.#options = options;
@@ -36,18 +39,29 @@ export class SupervisorLinks {
   async get(namespace: string, group: string): Promise<SupervisorLink> {
     await this.#ending.get(group);
     const link = this.#links.get(group) ?? this.#make(namespace, group);
-    clearTimeout(this.#timers.get(link));
+    this.#keep(link);
     return link;
   }
 
+  /** It is not to be ended, if it was. */
+  #keep(link: SupervisorLink): void {
+    clearTimeout(this.#timers.get(link));
+    this.#timers.delete(link);
+  }
+
   #make(namespace: string, group: string): SupervisorLink {
-    const { state, settings, log, onEvent, onProcesses } = this.#options;
+    const { state, settings, log, telling, onEvent, onProcesses } = this.#options;
     const link: SupervisorLink = new SupervisorLink({
       settings: { ...settings, namespace, group, bundles: this.bundles(namespace) },
       directory: supervisorDirectory(state, group),
       log,
+      telling,
       onEvent: (event) => onEvent(namespace, event),
-      onProcesses: (processes) => onProcesses(link, namespace, processes),
+      onProcesses: (processes) => {
+        onProcesses(link, namespace, processes);
+        // It may have been connected only for what it has to tell.
+        this.settle(link);
+      },
     });
     this.#links.set(group, link);
     return link;
@@ -55,28 +69,36 @@ export class SupervisorLinks {
 
   /** A task of the link is gone, or did not come to be: without any, its supervisor may go too. */
   settle(link: SupervisorLink): void {
-    clearTimeout(this.#timers.get(link));
-    if (link.tasks > 0) return;
-    this.#timers.set(link, setTimeout(() => this.#end(link), this.#options.idle).unref());
+    this.#keep(link);
+    if (link.tasks > 0 || this.#closed) return;
+    const timer = setTimeout(() => void this.#onIdle(link, timer), this.#options.idle).unref();
+    this.#timers.set(link, timer);
   }
 
-  #end(link: SupervisorLink): Promise<void> {
-    clearTimeout(this.#timers.get(link));
-    this.#timers.delete(link);
+  /** Ends a supervisor, once there is nothing left that it has to tell, unless it was asked for meanwhile. */
+  async #onIdle(link: SupervisorLink, timer: NodeJS.Timeout): Promise<void> {
+    const stillIdle = (): boolean => this.#timers.get(link) === timer;
+    const allTold = await link.tellAll().catch((error: unknown) => {
+      if (stillIdle()) this.#options.log.warn({ err: error, group: link.group }, 'supervisor does not tell its events');
+      return false;
+    });
+    if (!stillIdle()) return;
+    if (allTold) await this.#end(link);
+    else this.settle(link);
+  }
+
+  async #end(link: SupervisorLink): Promise<void> {
+    this.#keep(link);
     this.#links.delete(link.group);
-    const ended = link
-      .shutdown()
-      .catch((error: unknown) => this.#options.log.warn({ err: error, group: link.group }, 'supervisor does not end'))
-      .then(() => link.close())
-      .finally(() => this.#ending.delete(link.group));
+    const ended = link.close().finally(() => this.#ending.delete(link.group));
     this.#ending.set(link.group, ended);
-    return ended;
+    await ended;
   }
 
-  /** Ends supervisors without tasks; lets the others be. */
+  /** Ends supervisors that have neither tasks nor anything to tell; lets the others be. */
   async close(): Promise<void> {
-    const all = [...this.#links.values()];
-    const ended = all.map((link) => (link.tasks === 0 ? this.#end(link) : link.close()));
+    this.#closed = true;
+    const ended = [...this.#links.values()].map((link) => this.#end(link));
     await Promise.all([...ended, ...this.#ending.values()]);
   }
 }

@@ -1,36 +1,35 @@
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { TaskDelete, TaskExecAdded, TaskExit } from '../../api/gen/events/task.js';
+import { TaskDelete, TaskExit } from '../../api/gen/events/task.js';
 import type { Event, ProcessRecord } from '../../api/gen/runtime/supervisor.js';
-import { Status } from '../../api/gen/types/task.js';
 import type { Events } from '../../kernel/contracts/events.js';
 import type {
   DeletedProcess,
   ExitStatus,
-  NewExec,
   NewTask,
   ProcessId,
-  ProcessState,
-  ProcessStatus,
   Runtime,
   RuntimeFacts,
-  TaskCheckpoint,
-  TaskProcess,
-  TerminalSize,
 } from '../../kernel/contracts/runtime.js';
 import type { AnyMessage, Scope } from '../../kernel/contracts/scope.js';
-import { alreadyExists, hasCode, internal, invalidArgument, notFound, unimplemented } from '../../kernel/errors.js';
+import { alreadyExists, hasCode, notFound } from '../../kernel/errors.js';
 import { checkIdentifier } from '../../lib/identifier.js';
 import { Limit } from '../../lib/limit.js';
+import { findBundles, makeBundle, removeBundle, type SpecView, viewSpec } from '../../lib/oci/bundle.js';
 import { isAny, unpackAny } from '../../lib/rpc/any.js';
 import { toMountMessage } from '../../lib/rpc/mount.js';
 import { fromTimestamp } from '../../lib/rpc/timestamp.js';
+import { findUntold } from '../../lib/supervisor/layout.js';
+import { removeNamespaceGroup } from '../../lib/supervisor/namespace-group.js';
+import { TaskForwarder, toAnyMessage, toProcessMessage } from '../../lib/task-service/forwarder.js';
 import type { CallOptions } from '../../lib/ttrpc/client.js';
-import { findBundles, makeBundle, removeBundle, type SpecView, viewSpec } from './bundle.js';
+import { EscapePolicy, type EscapePolicyKind } from './escape-policy.js';
 import { readFeatures, readVersion } from './facts.js';
 import type { SupervisorLink, TaskStub } from './link.js';
 import { SupervisorLinks } from './links.js';
 import { parseOptions } from './options.js';
+import { RecentExits } from './recent-exits.js';
 import { readRecord } from './records.js';
 import { findProgram } from './supervisor/oci-runtime.js';
 
@@ -43,10 +42,13 @@ export interface RuncRuntimeOptions {
   readonly binary: string;
   readonly runtimeRoot: string;
   readonly systemdCgroup: boolean;
+  readonly knownEscapes: EscapePolicyKind;
   /** Milliseconds one run of the OCI runtime may take. */
   readonly deadline: number;
   /** Milliseconds that a supervisor without tasks is kept. */
   readonly idle: number;
+  /** Milliseconds events wait after a start that found tasks, so that clients can subscribe again first. */
+  readonly eventGrace: number;
   /** The plugin's state directory. */
   readonly state: string;
   readonly events: Events;
@@ -56,8 +58,6 @@ export interface RuncRuntimeOptions {
 interface Entry {
   readonly link: SupervisorLink;
   readonly bundle: string;
-  /** Exits that were published since this daemon started, by exec id. */
-  readonly exits: Map<string, ExitStatus>;
   /** A call is under way that deletes it. */
   deleting: boolean;
 }
@@ -70,31 +70,28 @@ const ANSWER_GRACE = 5000;
 /** Supervisors brought back at once when the daemon starts. */
 const ADOPTIONS_AT_ONCE = 4;
 
-const STATUSES: Readonly<Record<number, ProcessStatus>> = {
-  [Status.CREATED]: 'created',
-  [Status.RUNNING]: 'running',
-  [Status.STOPPED]: 'stopped',
-  [Status.PAUSED]: 'paused',
-  [Status.PAUSING]: 'pausing',
-};
-
-const wire = ({ id, execId = '' }: ProcessId) => ({ id, execId });
-
 /** Runs containers through an OCI runtime, watched over by supervisors. */
-export class RuncRuntime implements Runtime {
+export class RuncRuntime extends TaskForwarder implements Runtime {
   readonly names: readonly string[];
   readonly #options: RuncRuntimeOptions;
   readonly #links: SupervisorLinks;
   readonly #tasks = new Map<string, Map<string, Entry>>();
+  readonly #told = new RecentExits();
+  readonly #escapes: EscapePolicy;
+  /** Events are taken from supervisors once it resolves. */
+  readonly #telling = Promise.withResolvers<void>();
 
   private constructor(options: RuncRuntimeOptions) {
+    super();
     this.names = options.names;
     this.#options = options;
+    this.#escapes = new EscapePolicy(options.knownEscapes, options.log);
     this.#links = new SupervisorLinks({
       state: options.state,
       settings: options,
       idle: options.idle,
       log: options.log,
+      telling: this.#telling.promise,
       onEvent: (namespace, event) => this.#onEvent(namespace, event),
       onProcesses: (link, namespace, processes) => this.#onProcesses(link, namespace, processes),
     });
@@ -113,12 +110,26 @@ export class RuncRuntime implements Runtime {
       const link = await this.#adoptBundle(namespace, id, path);
       if (link) links.add(link);
     }
+    for (const { namespace, group } of findUntold(this.#options.state)) {
+      links.add(await this.#links.get(namespace, group));
+    }
+    await this.#removeNamespaceGroups();
+    if (links.size === 0) this.#telling.resolve();
+    else setTimeout(this.#telling.resolve, this.#options.eventGrace).unref();
     const limit = new Limit(ADOPTIONS_AT_ONCE);
     const adoptions = [...links].map((link) => limit.run(() => link.recover()));
     const timeout = Promise.withResolvers<void>();
     const timer = setTimeout(timeout.resolve, budget);
     await Promise.race([Promise.all(adoptions), timeout.promise]);
     clearTimeout(timer);
+  }
+
+  /** Of namespaces whose last task was deleted by a supervisor that died before it could do this. */
+  async #removeNamespaceGroups(): Promise<void> {
+    const names = (await readdir(this.#options.state)).filter(
+      (name) => !name.startsWith('.') && !this.#tasks.has(name),
+    );
+    for (const name of names) removeNamespaceGroup(name);
   }
 
   async #adoptBundle(namespace: string, id: string, bundle: string): Promise<SupervisorLink | undefined> {
@@ -131,7 +142,7 @@ export class RuncRuntime implements Runtime {
         return undefined;
       }
       const link = await this.#links.get(namespace, group);
-      this.#add(namespace, id, { link, bundle, exits: new Map(), deleting: false });
+      this.#add(namespace, id, { link, bundle, deleting: false });
       return link;
     } catch (error) {
       log.error({ err: error, bundle }, 'bundle left alone');
@@ -173,18 +184,12 @@ export class RuncRuntime implements Runtime {
 
   #onEvent(namespace: string, { topic, event, timestamp }: Event): void {
     if (event === undefined) return;
-    if (isAny(TaskExecAdded, event)) {
-      const { containerId, execId } = unpackAny(TaskExecAdded, event);
-      this.#tasks.get(namespace)?.get(containerId)?.exits.delete(execId);
-    }
     if (isAny(TaskExit, event)) {
       const exit = unpackAny(TaskExit, event);
-      const entry = this.#tasks.get(namespace)?.get(exit.containerId);
-      const execId = exit.id === exit.containerId ? '' : exit.id;
       // A supervisor that was brought back tells again what its predecessor could not get confirmed.
-      if (entry?.exits.has(execId)) return;
-      entry?.exits.set(execId, { exitStatus: exit.exitStatus, exitedAt: fromTimestamp(exit.exitedAt) });
-      entry?.link.release(exit.containerId, execId);
+      if (!this.#told.add(namespace, exit)) return;
+      const execId = exit.id === exit.containerId ? '' : exit.id;
+      this.#tasks.get(namespace)?.get(exit.containerId)?.link.release(exit.containerId, execId);
     }
     if (isAny(TaskDelete, event)) this.#onDeleted(namespace, unpackAny(TaskDelete, event).containerId);
     this.#options.events.forward({ timestamp: fromTimestamp(timestamp), namespace, topic, event });
@@ -216,22 +221,24 @@ export class RuncRuntime implements Runtime {
   async create(scope: Scope, task: NewTask): Promise<{ readonly pid: number }> {
     const { namespace } = scope;
     checkIdentifier(task.id, 'container id');
-    if (task.checkpoint) throw unimplemented(`restoring task "${task.id}" from a checkpoint`);
     if (this.#tasks.get(namespace)?.has(task.id)) throw alreadyExists(`task "${task.id}" exists`);
     const spec = viewSpec(task.id, task.spec.value);
-    parseOptions(task.options);
+    await this.#escapes.check(findProgram(parseOptions(task.options).binaryName || this.#options.binary));
     const link = await this.#links.get(namespace, this.#groupOf(namespace, task, spec));
     const bundle = join(this.#links.bundles(namespace), task.id);
-    await makeBundle(bundle, task, spec.rootGid, `unix://${link.address}`);
+    const files = { runtime: task.runtime, address: `unix://${link.address}` };
+    await makeBundle(bundle, { id: task.id, spec: task.spec.value, rootGid: spec.rootGid, files });
     // Counted from now on, so that a supervisor that dies meanwhile is brought back, which cleans up.
     link.addTask(1);
     try {
       const pid = await this.#createIn(scope, link, bundle, task);
-      this.#add(namespace, task.id, { link, bundle, exits: new Map(), deleting: false });
+      this.#add(namespace, task.id, { link, bundle, deleting: false });
       link.keepMade(bundle, '');
       return { pid };
     } catch (error) {
-      await removeBundle(bundle);
+      // With a record there, the supervisor is at it, though it did not answer: as after a restart, the task is its.
+      if (readRecord(bundle, '') === undefined) await removeBundle(bundle);
+      else this.#add(namespace, task.id, { link, bundle, deleting: false });
       throw error;
     } finally {
       link.addTask(-1);
@@ -256,9 +263,9 @@ export class RuncRuntime implements Runtime {
       stdin,
       stdout,
       stderr,
-      checkpoint: '',
+      checkpoint: task.checkpoint ?? '',
       parentCheckpoint: '',
-      options: options && { typeUrl: options.typeUrl, value: options.value },
+      options: options && toAnyMessage(options),
     };
     const call = this.#callOptions({ namespace: scope.namespace }, link);
     try {
@@ -271,7 +278,7 @@ export class RuncRuntime implements Runtime {
 
   /** The supervisor died during a create: its successor has either taken the task over, or removed what there was. */
   async #afterLoss(error: unknown, link: SupervisorLink, bundle: string): Promise<number> {
-    await link.connect();
+    await link.recover();
     const record = readRecord(bundle, '');
     if (record === undefined || record.pid === 0) throw error;
     return record.pid;
@@ -283,6 +290,14 @@ export class RuncRuntime implements Runtime {
       timeout: timeout ?? this.#options.deadline + ANSWER_GRACE,
       ...(signal && { signal }),
     };
+  }
+
+  protected override forward<T>(
+    scope: Scope,
+    id: string,
+    call: (stub: TaskStub, options: CallOptions) => Promise<T>,
+  ): Promise<T> {
+    return this.#call(scope, id, call);
   }
 
   async #call<T>(
@@ -297,7 +312,7 @@ export class RuncRuntime implements Runtime {
 
   async start(scope: Scope, process: ProcessId): Promise<{ readonly pid: number }> {
     return this.#call(scope, process.id, async (stub, options, { link, bundle }) => {
-      const { pid } = await stub.start(wire(process), options);
+      const { pid } = await stub.start(toProcessMessage(process), options);
       if (process.execId) link.keepMade(bundle, process.execId);
       return { pid };
     });
@@ -306,7 +321,7 @@ export class RuncRuntime implements Runtime {
   async delete(scope: Scope, process: ProcessId): Promise<DeletedProcess> {
     return this.#call(scope, process.id, async (stub, options, entry) => {
       entry.deleting ||= !process.execId;
-      const deleted = stub.delete(wire(process), options).finally(() => {
+      const deleted = stub.delete(toProcessMessage(process), options).finally(() => {
         entry.deleting = false;
       });
       const { pid, exitStatus, exitedAt } = await deleted;
@@ -316,70 +331,9 @@ export class RuncRuntime implements Runtime {
     });
   }
 
-  async state(scope: Scope, process: ProcessId): Promise<ProcessState> {
-    return this.#call(scope, process.id, async (stub, options) => {
-      const { id, execId, pid, status, terminal, stdin, stdout, stderr, exitStatus, exitedAt } = await stub.state(
-        wire(process),
-        options,
-      );
-      const state = { id, execId, pid, status: STATUSES[status] ?? 'unknown', terminal, stdin, stdout, stderr };
-      return status === Status.STOPPED ? { ...state, exit: { exitStatus, exitedAt: fromTimestamp(exitedAt) } } : state;
-    });
-  }
-
-  async exec(scope: Scope, { id, execId, spec, terminal, stdin, stdout, stderr }: NewExec): Promise<void> {
-    const process = { typeUrl: spec.typeUrl, value: spec.value };
-    const request = { id, execId, terminal, stdin, stdout, stderr, spec: process };
-    await this.#call(scope, id, (stub, options) => stub.exec(request, options));
-  }
-
-  async kill(scope: Scope, process: ProcessId, signal: number, all = false): Promise<void> {
-    if (!Number.isInteger(signal) || signal < 1) throw invalidArgument(`signal ${signal} does not exist`);
-    await this.#call(scope, process.id, (stub, options) => stub.kill({ ...wire(process), signal, all }, options));
-  }
-
-  async resize(scope: Scope, process: ProcessId, { width, height }: TerminalSize): Promise<void> {
-    await this.#call(scope, process.id, (stub, options) =>
-      stub.resizePty({ ...wire(process), width, height }, options),
-    );
-  }
-
-  async closeStdin(scope: Scope, process: ProcessId): Promise<void> {
-    await this.#call(scope, process.id, (stub, options) => stub.closeIO({ ...wire(process), stdin: true }, options));
-  }
-
-  async pause(scope: Scope, id: string): Promise<void> {
-    await this.#call(scope, id, (stub, options) => stub.pause({ id }, options));
-  }
-
-  async resume(scope: Scope, id: string): Promise<void> {
-    await this.#call(scope, id, (stub, options) => stub.resume({ id }, options));
-  }
-
-  async pids(scope: Scope, id: string): Promise<readonly TaskProcess[]> {
-    const { processes } = await this.#call(scope, id, (stub, options) => stub.pids({ id }, options));
-    return processes.map(({ pid, info }) => (info === undefined ? { pid } : { pid, info }));
-  }
-
-  async checkpoint(scope: Scope, { id, path, options: any }: TaskCheckpoint): Promise<void> {
-    const options = any && { typeUrl: any.typeUrl, value: any.value };
-    await this.#call(scope, id, (stub, call) => stub.checkpoint({ id, path, options }, call));
-  }
-
-  async update(
-    scope: Scope,
-    id: string,
-    { typeUrl, value }: AnyMessage,
-    annotations: Readonly<Record<string, string>> = {},
-  ): Promise<void> {
-    const request = { id, resources: { typeUrl, value }, annotations: { ...annotations } };
-    await this.#call(scope, id, (stub, options) => stub.update(request, options));
-  }
-
-  async stats(scope: Scope, id: string): Promise<AnyMessage> {
-    const { stats } = await this.#call(scope, id, (stub, options) => stub.stats({ id }, options));
-    if (stats === undefined) throw internal(`the supervisor of task "${id}" sent no stats`);
-    return stats;
+  override async closeStdin(scope: Scope, process: ProcessId): Promise<void> {
+    await super.closeStdin(scope, process);
+    this.#entry(scope.namespace, process.id).link.releaseInput(process.id, process.execId ?? '');
   }
 
   /** Goes on waiting when the supervisor dies: its successor knows the process. */
@@ -389,7 +343,7 @@ export class RuncRuntime implements Runtime {
       const stub = await entry.link.connect();
       const { signal } = scope;
       try {
-        const { exitStatus, exitedAt } = await stub.wait(wire(process), {
+        const { exitStatus, exitedAt } = await stub.wait(toProcessMessage(process), {
           metadata: entry.link.metadata,
           ...(signal && { signal }),
         });

@@ -1,15 +1,27 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readlinkSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { release } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Events } from '../../kernel/contracts/events.js';
 import { hasCode } from '../../kernel/errors.js';
 import { mountsWithin } from '../../lib/linux/mount.js';
 import { readStat } from '../../lib/linux/proc.js';
-import { withAnnotations, withTerminal } from '../../lib/oci/runtime-spec.js';
+import { becomeSubreaper, reap } from '../../lib/linux/process.js';
+import { type Change, withAnnotations, withTerminal } from '../../lib/oci/runtime-spec.js';
 import { Reader, Writer } from '../../test/conformance/container.js';
-import { inTime, NAMESPACE, scope, until, Workbench } from '../../test/conformance/runtime.workbench.js';
+import {
+  inTime,
+  NAMESPACE,
+  type RuntimeSubject,
+  rejects,
+  scope,
+  until,
+  Workbench,
+} from '../../test/conformance/runtime.workbench.js';
+import { Background } from '../../test/harness/command.js';
 import { type RuncOverrides, runcSubject, supervisorsBelow } from '../../test/harness/runc.js';
 
 const reason = await runcSubject().unavailable();
@@ -17,12 +29,26 @@ const skip = reason ?? false;
 
 const SIGKILL = 9;
 
+const [major = 0, minor = 0] = release().split('.').map(Number);
+const tooOld =
+  major > 6 || (major === 6 && minor >= 15) ? false : 'this kernel keeps no exit status of pinned processes';
+
 const open = (overrides: RuncOverrides = {}): Promise<Workbench> => Workbench.open(runcSubject(overrides));
 
 async function supervisor(bench: Workbench): Promise<number> {
   const [pid] = await supervisorsBelow(bench.work);
   assert.ok(pid !== undefined, 'a supervisor runs');
   return pid;
+}
+
+/** What the work makes the process do ends where it renames a file for that time: SIGKILL. */
+async function killAtRename(pid: number, time: number, work: () => Promise<void>): Promise<void> {
+  const calls = '?rename,?renameat,?renameat2';
+  const inject = `inject=${calls}:signal=SIGKILL:when=${time}`;
+  await using strace = new Background('strace', ['-p', String(pid), '-e', `trace=${calls}`, '-e', inject]);
+  await until('strace is attached', () => strace.stderr.text.includes('attached'));
+  await work();
+  await strace.end();
 }
 
 /** A program in the test's directory that stands in for runc. */
@@ -80,6 +106,28 @@ describe('a supervisor that is killed', { skip }, () => {
     assert.deepEqual(await bench.topics(task.id, 4), ['create', 'start', 'exit', 'delete']);
   });
 
+  it('leaves input open, and its end to whoever asks for it', async () => {
+    await using bench = await open();
+    const fifos = await bench.fifos();
+    const { stdout: reader } = fifos.readers();
+    const task = await bench.run('cat; exit 7', { streams: fifos.all });
+    const writer = new Writer(fifos.stdin);
+    writer.write('a');
+    await writer.end();
+    const first = await supervisor(bench);
+    process.kill(first, SIGKILL);
+    await until('another supervisor', async () => (await supervisorsBelow(bench.work)).some((pid) => pid !== first));
+    assert.equal(await task.status(), 'running');
+    const second = new Writer(fifos.stdin);
+    second.write('b');
+    await until('all input', () => reader.text === 'ab');
+    await bench.runtime.closeStdin(scope, task.process());
+    assert.equal(await task.status(), 'running');
+    await second.end();
+    assert.equal(await task.wait(), 7);
+    await task.delete();
+  });
+
   it('is followed by one that goes on with terminals', async () => {
     await using bench = await open();
     const fifos = await bench.fifos();
@@ -121,6 +169,47 @@ describe('a supervisor that is killed', { skip }, () => {
     await task.delete();
   });
 
+  it('together with the daemon, leaves the true status of what ends before another takes over', {
+    skip: tooOld,
+  }, async () => {
+    await using bench = await open();
+    // Orphans of the supervisor become children of this process, which reaps them as init would: nobody holds them.
+    becomeSubreaper();
+    const task = await bench.run('sleep 1; exit 48');
+    const keep = await bench.run('sleep 600');
+    await keep.exec('e', 'sleep 1; exit 49');
+    const exec = await keep.start('e');
+    await bench.restart(async () => {
+      process.kill(await supervisor(bench), SIGKILL);
+      await until('both are reaped', () => isGone(task.pid) && isGone(exec.pid));
+    });
+    assert.equal(await task.wait(), 48);
+    assert.equal(await keep.wait('e'), 49);
+    await task.delete();
+    await keep.end();
+    assert.deepEqual(await bench.topics(task.id, 4), ['create', 'start', 'exit', 'delete']);
+  });
+
+  it('during a delete: the exits of all processes are told', async () => {
+    await using bench = await open({ eventGrace: 3000 });
+    const keep = await bench.run('sleep 600');
+    const task = await bench.run('sleep 600');
+    // So that nobody has heard of any exit by the time of the delete.
+    await bench.restart();
+    await task.exec('e', 'exit 5');
+    await task.start('e');
+    assert.equal(await task.wait('e'), 5);
+    await task.kill(SIGKILL);
+    await task.wait();
+    await killAtRename(await supervisor(bench), 2, () => rejects('UNAVAILABLE', task.delete()));
+    await until('both exits', async () => {
+      const topics = await bench.topics(task.id, 0);
+      return topics.filter((topic) => topic === 'exit').length === 2;
+    });
+    assert.equal(await task.delete(), 128 + SIGKILL);
+    await keep.end();
+  });
+
   it('during a create: nothing is left, and the id is free', async () => {
     await using bench = await open();
     const keep = await bench.run('sleep 60');
@@ -140,6 +229,11 @@ describe('a supervisor that is killed', { skip }, () => {
     await keep.end();
   });
 });
+
+function isGone(pid: number): boolean {
+  reap(pid);
+  return readStat(pid) === undefined;
+}
 
 const isRunning = (pid: number): boolean => {
   const state = readStat(pid)?.state;
@@ -178,6 +272,111 @@ describe('an OCI runtime that fails', { skip }, () => {
     await again.start();
     assert.equal(await again.wait(), 2);
     await again.delete();
+  });
+});
+
+describe('a container that has ended', { skip }, () => {
+  it('is removed without its runtime, unless it has hooks to be run then', async () => {
+    await using bench = await open();
+    const log = join(bench.work, 'calls');
+    const runc = join(bench.work, 'runc');
+    await writeFile(runc, `#!/bin/sh\necho "$*" >>${log}\nexec /usr/sbin/runc "$@"\n`);
+    await chmod(runc, 0o755);
+    const mark = join(bench.work, 'poststop');
+    const hook = { path: '/bin/touch', args: ['touch', mark] };
+    const withHook: Change = (spec) => Object.assign({}, spec, { hooks: { poststop: [hook] } });
+    for (const [changes, deletes] of [
+      [[], 0],
+      [[withHook], 1],
+    ] as const) {
+      await writeFile(log, '');
+      const id = bench.freshId();
+      const request = { ...bench.request(id, 'exit 4', { changes }), options: options(runc) };
+      await bench.runtime.create(scope, request);
+      await bench.runtime.start(scope, { id });
+      await bench.runtime.wait(scope, { id });
+      assert.equal((await bench.runtime.delete(scope, { id })).exitStatus, 4);
+      const calls = (await readFile(log, 'utf8')).split('\n').filter((line) => / delete /.test(line));
+      assert.equal(calls.length, deletes);
+      assert.equal(existsSync(`/sys/fs/cgroup/pids/${NAMESPACE}/${id}`), false);
+      assert.deepEqual(readdirSync(join(bench.work, 'subject/.runtime', NAMESPACE)), []);
+    }
+    assert.equal(existsSync(mark), true);
+  });
+});
+
+/** Resolves at the first event of that topic, while it is still being handed over. */
+function listeningFor(topic: string): { subject: RuntimeSubject; heard: Promise<void> } {
+  const { promise: heard, resolve } = Promise.withResolvers<void>();
+  const inner = runcSubject();
+  const listening = (events: Events): Events => ({
+    publish: (...event) => events.publish(...event),
+    subscribe: (...what) => events.subscribe(...what),
+    forward(envelope) {
+      events.forward(envelope);
+      if (envelope.topic === topic) resolve();
+    },
+  });
+  return { heard, subject: { ...inner, open: (directory, events) => inner.open(directory, listening(events)) } };
+}
+
+describe('events', { skip }, () => {
+  it('are told once, also when the daemon ends right after it was told of them', async () => {
+    const { subject, heard } = listeningFor('/tasks/exit');
+    await using bench = await Workbench.open(subject);
+    const restarted = heard.then(() => bench.restart());
+    const task = await bench.run('sleep 600');
+    await task.kill(SIGKILL);
+    await inTime('the restart', restarted);
+    assert.equal(await task.delete(), 128 + SIGKILL);
+    assert.deepEqual(await bench.topics(task.id, 4), ['create', 'start', 'exit', 'delete']);
+  });
+
+  it('are told before a supervisor ends that nobody needs any more', async () => {
+    await using bench = await open({ idle: 100, eventGrace: 1500 });
+    const task = await bench.run('exit 7');
+    await bench.restart(() => until('it has ended', () => !isRunning(task.pid)));
+    assert.equal(await task.delete(), 7);
+    assert.deepEqual(await bench.topics(task.id, 4), ['create', 'start', 'exit', 'delete']);
+    await until('no supervisor', async () => (await supervisorsBelow(bench.work)).length === 0);
+  });
+
+  it('wait for the next daemon when one ends before it may tell them', async () => {
+    await using bench = await open({ idle: 100, eventGrace: 1000 });
+    const task = await bench.run('exit 8');
+    await bench.restart(() => until('it has ended', () => !isRunning(task.pid)));
+    assert.equal(await task.delete(), 8);
+    await bench.restart();
+    assert.deepEqual(await bench.topics(task.id, 4), ['create', 'start', 'exit', 'delete']);
+    await until('no supervisor', async () => (await supervisorsBelow(bench.work)).length === 0);
+  });
+
+  it('of a supervisor that is killed without tasks are told by another, which then ends', async () => {
+    await using bench = await open({ idle: 100, eventGrace: 1000 });
+    const task = await bench.run('exit 9');
+    await bench.restart(() => until('it has ended', () => !isRunning(task.pid)));
+    assert.equal(await task.delete(), 9);
+    process.kill(await supervisor(bench), SIGKILL);
+    assert.deepEqual((await bench.topics(task.id, 3)).slice(0, 3), ['create', 'start', 'exit']);
+    await until('no supervisor', async () => (await supervisorsBelow(bench.work)).length === 0);
+  });
+
+  it('do not hold up the end of a daemon whose supervisor does not answer', async () => {
+    const { subject, heard } = listeningFor('/tasks/exit');
+    await using bench = await Workbench.open(subject);
+    const task = await bench.run('sleep 600');
+    const pid = await supervisor(bench);
+    const begun = Promise.withResolvers<number>();
+    const restarted = heard.then(() => {
+      process.kill(pid, 'SIGSTOP');
+      const begin = performance.now();
+      return bench.restart(async () => begun.resolve(performance.now() - begin));
+    });
+    await task.kill(SIGKILL);
+    assert.ok((await inTime('the end', begun.promise)) < 2000);
+    process.kill(pid, 'SIGCONT');
+    await inTime('the restart', restarted);
+    assert.equal(await task.delete(), 128 + SIGKILL);
   });
 });
 
@@ -261,7 +460,7 @@ describe('supervisors', { skip }, () => {
     const files = readdirSync(join(bench.work, 'subject/.s')).flatMap((dir) =>
       readdirSync(join(bench.work, 'subject/.s', dir)),
     );
-    assert.deepEqual(files.sort(), ['lock', 'log', 's']);
+    assert.deepEqual(files.sort(), ['group', 'lock', 'log', 's']);
     await keep.end();
   });
 });

@@ -22,13 +22,16 @@ export class ServerCall implements Call {
   readonly streams: boolean;
   readonly #surface: Surface;
   readonly #controller = new AbortController();
+  readonly #end = Promise.withResolvers<void>();
   #settled = false;
 
   constructor(path: string, streams: boolean, surface: Surface) {
     this.path = path;
     this.streams = streams;
     this.#surface = surface;
-    surface.once('cancelled', () => this.abort(this.#endedByPeer()));
+    surface.once('cancelled', () => {
+      if (!this.#settled) this.abort(this.#endedByPeer());
+    });
   }
 
   get signal(): AbortSignal {
@@ -59,6 +62,12 @@ export class ServerCall implements Call {
   /** The handler is done: what happens to the call now is no news to it. */
   settle(): void {
     this.#settled = true;
+    this.#end.resolve();
+  }
+
+  /** Resolves once the handler is done. */
+  get ended(): Promise<void> {
+    return this.#end.promise;
   }
 
   #endedByPeer(): KeelsonError {

@@ -32,6 +32,16 @@ export class Calls {
     for (const call of this.#open) if (which(call)) call.abort(reason);
   }
 
+  /** Resolves when those under way now have ended. */
+  async over(): Promise<void> {
+    await Promise.all([...this.#open].map(({ ended }) => ended));
+  }
+
+  /** Those under way now, of these methods. */
+  to(paths: ReadonlySet<string>): readonly ServerCall[] {
+    return [...this.#open].filter(({ path }) => paths.has(path));
+  }
+
   paths(): readonly string[] {
     return [...this.#open].map(({ path }) => path);
   }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { GrpcServices } from '../../kernel/contracts/grpc.js';
-import { definePlugin } from '../../kernel/plugin.js';
+import { definePlugin, PluginReport } from '../../kernel/plugin.js';
 import { GrpcServer } from './server.js';
 
 const MIB = 1024 * 1024;
@@ -28,7 +28,11 @@ const config = z
       .positive()
       .default(16 * MIB)
       .describe('bytes of the largest response'),
-    drain_timeout: z.int().min(0).default(2000).describe('milliseconds that calls get to end when the daemon stops'),
+    drain_timeout: z
+      .int()
+      .min(0)
+      .default(2000)
+      .describe('milliseconds that calls get to end when the daemon, or the plugin they call, stops'),
   })
   .strict();
 
@@ -38,7 +42,7 @@ export const plugin = definePlugin({
   api: 1,
   wire: { type: 'io.containerd.server.v1', id: 'grpc' },
   config,
-  requires: { services: GrpcServices },
+  requires: { services: GrpcServices, report: PluginReport },
   provides: {},
   async start({ config, deps, log, onStop }) {
     const limits = {
@@ -46,7 +50,9 @@ export const plugin = definePlugin({
       maxSend: config.max_send_message_size,
       drain: config.drain_timeout,
     };
-    const server = new GrpcServer(deps.services, limits, log);
+    const isExpected = (id: string): boolean =>
+      deps.report.plugins().some(({ wire, outcome }) => wire?.id === id && outcome === undefined);
+    const server = new GrpcServer({ services: deps.services, isExpected, limits, log });
     onStop(() => server.stop());
     await server.start({ path: config.address, uid: config.uid, gid: config.gid });
     log.info({ address: config.address, services: [...deps.services.keys()] }, 'serving gRPC');

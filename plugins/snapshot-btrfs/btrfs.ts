@@ -63,7 +63,7 @@ class BtrfsStorage implements SnapshotStorage {
     return [{ type: 'bind', source: this.#directories.files(parent), target: '', options }];
   }
 
-  async destroy(id: number): Promise<void> {
+  async destroy(id: number, apart = false): Promise<void> {
     try {
       await destroySubvolume(this.#directories.path(id), FILES);
     } catch (error) {
@@ -72,7 +72,7 @@ class BtrfsStorage implements SnapshotStorage {
       if (error.errno === 'ENOTEMPTY') await setReadOnly(this.#directories.files(id), false);
       else if (error.errno !== 'ENOENT') throw error;
     }
-    await this.#directories.remove(id);
+    await this.#directories.remove(id, apart);
   }
 
   ids(): Promise<readonly number[]> {

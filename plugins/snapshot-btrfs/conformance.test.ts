@@ -8,7 +8,7 @@ snapshotterConformance(
   {
     name: 'snapshot-btrfs',
     unavailable: () => filesystemMissing('btrfs'),
-    can: { rebase: false, renameParentsDirectory: true, writeThroughParentsHardlinks: true },
+    can: { rebase: false, renameParentsDirectory: true, writeThroughParentsHardlinks: true, exactTimes: true },
     directory: () => loopFilesystem('btrfs'),
     async open(root) {
       const snapshotter = await openBtrfs(root, { warn: () => undefined });

@@ -13,7 +13,7 @@ snapshotterConformance(
       const outcome = await probe(directory.path);
       return outcome.works ? undefined : outcome.reason;
     },
-    can: { rebase: true, renameParentsDirectory: false, writeThroughParentsHardlinks: false },
+    can: { rebase: true, renameParentsDirectory: false, writeThroughParentsHardlinks: false, exactTimes: true },
     directory: () => scratch('overlay'),
     async open(root) {
       const snapshotter = await openOverlay(root, { options: ['index=off'], warn: () => undefined });

@@ -69,8 +69,8 @@ export class OverlayStorage implements SnapshotStorage {
     return [{ type: 'overlay', source: 'overlay', target: '', options }];
   }
 
-  destroy(id: number): Promise<void> {
-    return this.#directories.remove(id);
+  destroy(id: number, apart = false): Promise<void> {
+    return this.#directories.remove(id, apart);
   }
 
   ids(): Promise<readonly number[]> {

@@ -8,7 +8,7 @@ snapshotterConformance(
   {
     name: 'snapshot-vfs',
     unavailable: async () => undefined,
-    can: { rebase: false, renameParentsDirectory: true, writeThroughParentsHardlinks: true },
+    can: { rebase: false, renameParentsDirectory: true, writeThroughParentsHardlinks: true, exactTimes: true },
     directory: () => scratch('vfs'),
     async open(root) {
       const snapshotter = await openVfs(root, { warn: () => undefined });

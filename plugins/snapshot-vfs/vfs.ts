@@ -45,8 +45,8 @@ class VfsStorage implements SnapshotStorage {
     return [{ type: 'bind', source: this.#directories.files(parent), target: '', options }];
   }
 
-  destroy(id: number): Promise<void> {
-    return this.#directories.remove(id);
+  destroy(id: number, apart = false): Promise<void> {
+    return this.#directories.remove(id, apart);
   }
 
   ids(): Promise<readonly number[]> {

@@ -1,8 +1,12 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { Containers } from '../../kernel/contracts/containers.js';
+import { Content } from '../../kernel/contracts/content.js';
 import { Runtimes } from '../../kernel/contracts/runtime.js';
 import { Tasks } from '../../kernel/contracts/tasks.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { Checkpoints } from './checkpoints.js';
 import { TaskDirectory } from './tasks.js';
 
 /** Tasks of containers, whatever runtime runs them. */
@@ -11,7 +15,11 @@ export const plugin = definePlugin({
   api: 1,
   wire: { type: 'io.containerd.service.v1', id: 'tasks-service' },
   config: z.object({}).strict(),
-  requires: { containers: Containers, runtimes: Runtimes },
+  requires: { containers: Containers, content: Content, runtimes: Runtimes },
   provides: { tasks: Tasks },
-  start: async ({ deps: { containers, runtimes } }) => ({ tasks: new TaskDirectory(containers, runtimes) }),
+  async start({ deps: { containers, content, runtimes }, stateDir }) {
+    const images = join(stateDir(), 'checkpoints');
+    await rm(images, { recursive: true, force: true });
+    return { tasks: new TaskDirectory(containers, runtimes, new Checkpoints(content, images)) };
+  },
 });

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { type Container, Containers } from '../../kernel/contracts/containers.js';
+import { Content } from '../../kernel/contracts/content.js';
 import { type Runtime, Runtimes } from '../../kernel/contracts/runtime.js';
 import { Tasks } from '../../kernel/contracts/tasks.js';
 import { notFound } from '../../kernel/errors.js';
 import { SPEC_URL } from '../../test/conformance/container.js';
 import { providing, startTestKernel } from '../../test/harness/kernel.js';
+import { MemoryContent, MemoryLeases } from '../../test/harness/memory.js';
 
 const scope = { namespace: 'ns' };
 const spec = { typeUrl: SPEC_URL, value: Buffer.from('{}') };
@@ -83,6 +85,7 @@ async function setUp() {
   const kernel = await startTestKernel({
     plugins: [
       providing(Containers, containers),
+      providing(Content, new MemoryContent(new MemoryLeases())),
       providing(Runtimes, fakeRuntime(['io.containerd.known.v1'], calls), 'exact'),
       providing(Runtimes, fakeRuntime(['io.containerd.*'], calls), 'pattern'),
       'tasks',

@@ -1,9 +1,12 @@
+import { rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import { CheckpointOptions } from '../../api/gen/runtime/runc-options.js';
 import type { Container, Containers } from '../../kernel/contracts/containers.js';
 import type {
   DeletedProcess,
   ExitStatus,
   NewExec,
+  NewTask,
   ProcessId,
   ProcessState,
   Runtime,
@@ -12,9 +15,13 @@ import type {
 } from '../../kernel/contracts/runtime.js';
 import type { AnyMessage, Descriptor, Scope } from '../../kernel/contracts/scope.js';
 import type { CheckpointTask, CreateTask, TaskMetric, Tasks } from '../../kernel/contracts/tasks.js';
-import { alreadyExists, hasCode, invalidArgument, notFound, unimplemented } from '../../kernel/errors.js';
+import { alreadyExists, hasCode, invalidArgument, notFound } from '../../kernel/errors.js';
+import type { LiveMap } from '../../kernel/plugin.js';
 import { compileFilters, nonEmpty } from '../../lib/filters/filters.js';
+import { isAny, unpackAny } from '../../lib/rpc/any.js';
 import { now } from '../../lib/rpc/timestamp.js';
+import type { Checkpoints } from './checkpoints.js';
+import { isBack } from './restarts.js';
 import { runtimeFor } from './runtimes.js';
 
 /** Milliseconds a runtime has to tell the state of a task. */
@@ -54,12 +61,21 @@ async function unlessGone<T>(work: Promise<T>): Promise<T | undefined> {
 
 const isThere = <T>(value: T | undefined): value is T => value !== undefined;
 
+const keyOf = ({ namespace }: Scope, id: string): string => `${namespace}/${id}`;
+
+const imagePathOf = (options: AnyMessage | undefined): string =>
+  options !== undefined && isAny(CheckpointOptions, options) ? unpackAny(CheckpointOptions, options).imagePath : '';
+
 /** Sends each call to the runtime that has the task, or is to have it. */
 export class TaskDirectory implements Tasks {
   readonly #containers: Containers;
-  readonly #runtimes: ReadonlyMap<string, Runtime>;
+  readonly #runtimes: LiveMap<Runtime>;
+  readonly #checkpoints: Checkpoints;
+  /** Directories of images that tasks were made from and not started yet. */
+  readonly #images = new Map<string, string>();
 
-  constructor(containers: Containers, runtimes: ReadonlyMap<string, Runtime>) {
+  constructor(containers: Containers, runtimes: LiveMap<Runtime>, checkpoints: Checkpoints) {
+    this.#checkpoints = checkpoints;
     this.#containers = containers;
     this.#runtimes = runtimes;
   }
@@ -76,13 +92,14 @@ export class TaskDirectory implements Tasks {
   }
 
   async create(scope: Scope, task: CreateTask): Promise<{ readonly pid: number }> {
-    if (task.checkpoint !== undefined) throw unimplemented(`restoring task "${task.id}" from a checkpoint`);
     const container = await this.#containers.get(scope, task.id);
     if (this.#owner(scope, task.id)) throw alreadyExists(`task "${task.id}" exists`);
     const { name } = container.runtime;
     const options = task.options ?? container.runtime.options;
     const { id, rootfs, terminal, stdin, stdout, stderr } = task;
-    return runtimeFor(this.#runtimes, name).create(scope, {
+    const runtime = runtimeFor(this.#runtimes, name);
+    const checkpoint = task.checkpoint && (await this.#checkpoints.unpack(scope, task.checkpoint));
+    const request = {
       id,
       runtime: name,
       spec: container.spec,
@@ -94,15 +111,40 @@ export class TaskDirectory implements Tasks {
       ...(options && { options }),
       ...(task.runtimePath && { runtimePath: task.runtimePath }),
       ...(container.sandbox && { sandbox: container.sandbox }),
-    });
+      ...(checkpoint && { checkpoint }),
+    };
+    return checkpoint ? this.#restore(scope, runtime, request, checkpoint) : runtime.create(scope, request);
+  }
+
+  /** The image is read when the task is made, or when it is started, as the runtime likes: it stays until then. */
+  async #restore(scope: Scope, runtime: Runtime, task: NewTask, image: string): Promise<{ readonly pid: number }> {
+    try {
+      const made = await runtime.create(scope, task);
+      this.#images.set(keyOf(scope, task.id), image);
+      return made;
+    } catch (error) {
+      await rm(image, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  async #forgetImage(scope: Scope, { id, execId }: ProcessId): Promise<void> {
+    const image = execId ? undefined : this.#images.get(keyOf(scope, id));
+    if (image === undefined) return;
+    this.#images.delete(keyOf(scope, id));
+    await rm(image, { recursive: true, force: true });
   }
 
   async start(scope: Scope, process: ProcessId): Promise<{ readonly pid: number }> {
-    return this.#runtime(scope, process.id).start(scope, process);
+    const started = await this.#runtime(scope, process.id).start(scope, process);
+    await this.#forgetImage(scope, process);
+    return started;
   }
 
   async delete(scope: Scope, process: ProcessId): Promise<DeletedProcess> {
-    return this.#runtime(scope, process.id).delete(scope, process);
+    const deleted = await this.#runtime(scope, process.id).delete(scope, process);
+    await this.#forgetImage(scope, process);
+    return deleted;
   }
 
   async get(scope: Scope, process: ProcessId): Promise<ProcessState> {
@@ -145,9 +187,19 @@ export class TaskDirectory implements Tasks {
     return this.#runtime(scope, id).pids(scope, id);
   }
 
-  async checkpoint(scope: Scope, { id }: CheckpointTask): Promise<readonly Descriptor[]> {
-    this.#runtime(scope, id);
-    throw unimplemented(`checkpoint of task "${id}"`);
+  /** A path in the options is written to, and nothing comes to content; else the image goes there. */
+  async checkpoint(scope: Scope, { id, options }: CheckpointTask): Promise<readonly Descriptor[]> {
+    const runtime = this.#runtime(scope, id);
+    const given = imagePathOf(options);
+    const path = given || (await this.#checkpoints.place());
+    try {
+      await runtime.checkpoint(scope, { id, path, ...(options && { options }) });
+      if (given) return [];
+      const { spec } = await this.#containers.get(scope, id);
+      return await this.#checkpoints.store(scope, path, spec);
+    } finally {
+      if (!given) await rm(path, { recursive: true, force: true });
+    }
   }
 
   async update(
@@ -177,8 +229,18 @@ export class TaskDirectory implements Tasks {
     return data && { id, timestamp: now(), data };
   }
 
+  /** Goes on when the runtime is restarted meanwhile with other settings: the process knows nothing of it. */
   async wait(scope: Scope, process: ProcessId): Promise<ExitStatus> {
-    return this.#runtime(scope, process.id).wait(scope, process);
+    for (;;) {
+      const runtime = this.#runtime(scope, process.id);
+      const [id = ''] = [...this.#runtimes].find(([, one]) => one === runtime) ?? [];
+      try {
+        return await runtime.wait(scope, process);
+      } catch (error) {
+        const isThere = this.#runtimes.get(id) === runtime;
+        if (isThere || !hasCode(error, 'UNAVAILABLE') || !(await isBack(this.#runtimes, id, scope.signal))) throw error;
+      }
+    }
   }
 }
 

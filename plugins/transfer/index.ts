@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { TransferDefinition } from '../../api/gen/services/transfer.js';
+import { Archives } from '../../kernel/contracts/archives.js';
 import { Distribution } from '../../kernel/contracts/distribution.js';
 import { GrpcServices } from '../../kernel/contracts/grpc.js';
 import { Images } from '../../kernel/contracts/images.js';
@@ -14,7 +15,7 @@ export const plugin = definePlugin({
   api: 1,
   wire: { type: 'io.containerd.grpc.v1', id: 'transfer' },
   config: z.object({}).strict(),
-  requires: { distribution: Distribution, images: Images, streams: Streams },
+  requires: { archives: Archives, distribution: Distribution, images: Images, streams: Streams },
   provides: { service: GrpcServices },
   start: async ({ deps, log }) => ({
     service: implement(TransferDefinition, {

@@ -1,4 +1,4 @@
-/** Progress of a pull as messages on the client's stream. */
+/** Progress of a transfer as messages on the client's stream. */
 import type { Logger } from 'pino';
 import { Progress } from '../../api/gen/types/transfer.js';
 import type { PullProgress } from '../../kernel/contracts/distribution.js';
@@ -8,6 +8,8 @@ import { toDescriptorMessage } from '../../lib/rpc/descriptor.js';
 
 /** Reports that may wait for a slow client before those about bytes are left out. */
 const MAX_WAITING = 64;
+
+const REPEATED: readonly string[] = ['downloading', 'extracting', 'uploading'];
 
 export class ProgressSender {
   readonly #stream: MessageStream | undefined;
@@ -23,7 +25,7 @@ export class ProgressSender {
   /** Never throws: a client that stops listening does not stop its pull. */
   send(report: PullProgress): void {
     if (!this.#stream || this.#broken) return;
-    const repeats = report.event === 'downloading' || report.event === 'extracting';
+    const repeats = REPEATED.includes(report.event);
     if (repeats && this.#waiting.size >= MAX_WAITING) return;
     const sent = this.#stream.send(packAny(Progress, toMessage(report))).catch((error: unknown) => {
       if (!this.#broken) this.#log.debug({ err: error }, 'the client no longer listens to progress');

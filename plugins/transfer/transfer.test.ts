@@ -2,8 +2,17 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import { ImageExportStream, ImageStore, OCIRegistry } from '../../api/gen/types/transfer.js';
-import { type Client, connect, type Progress, type PullRequest, pullImage } from '../../client/index.js';
+import { ImageStore, OCIRegistry, WriteStream } from '../../api/gen/types/transfer.js';
+import {
+  type Client,
+  connect,
+  exportImages,
+  importImages,
+  type Progress,
+  type PullRequest,
+  pullImage,
+  pushImage,
+} from '../../client/index.js';
 import { Content } from '../../kernel/contracts/content.js';
 import { Diff } from '../../kernel/contracts/diff.js';
 import { Images } from '../../kernel/contracts/images.js';
@@ -168,12 +177,106 @@ describe('transfers over gRPC', () => {
     await assert.rejects(client.transfer.transfer({ source: absent, destination: source }), { code: 'NOT_FOUND' });
   });
 
+  it('give a pulled image its further names', async () => {
+    const named = (name: string, more: object) => ({
+      ...{ name, isPrefix: false, allowOverwrite: false, addDigest: false, skipNamedDigest: false },
+      ...more,
+    });
+    const destination = ImageStore.fromPartial({
+      name: 'main',
+      extraReferences: [
+        named('other', {}),
+        named('by', { addDigest: true }),
+        named('prefix', { isPrefix: true }),
+        named('both', { isPrefix: true, addDigest: true }),
+      ],
+    });
+    await client.transfer.transfer({
+      source: packAny(OCIRegistry, OCIRegistry.fromPartial({ reference })),
+      destination: packAny(ImageStore, destination),
+    });
+    const { digest } = image.manifest;
+    for (const name of ['main', 'other', `by@${digest}`, `both@${digest}`]) {
+      assert.deepEqual(images.images.get(name)?.target, image.manifest, name);
+    }
+    assert.equal(images.images.has('prefix'), false);
+    assert.equal(images.images.get('other')?.labels['containerd.io/gc.bref.image'], 'main');
+    assert.deepEqual(images.images.get('main')?.labels, {});
+  });
+
+  it('push, with credentials of the client', async () => {
+    await pullImage(client, { reference });
+    await using other = await ScriptedRegistry.start();
+    const wanted = `Basic ${Buffer.from(`me:${SECRET}`).toString('base64')}`;
+    other.script(
+      /v2/,
+      (response, { headers }, normal) => {
+        if (headers.authorization === wanted) normal();
+        else refuse(response, 401, 'X', 'who?', { 'www-authenticate': 'Basic realm="r"' });
+      },
+      50,
+    );
+    const seen: Progress[] = [];
+    await pushImage(client, {
+      reference: `${other.host}/copy/app:v2`,
+      name: reference,
+      credentials: async () => ({ username: 'me', secret: SECRET }),
+      onProgress: (progress) => seen.push(progress),
+    });
+    assert.equal(other.seen(/PUT .*manifests\/v2/).length, 1);
+    assert.deepEqual(other.uploads.blob(image.layers[1]?.digest ?? ''), image.blobs[1]);
+    assert.ok(seen.some(({ event, desc }) => event === 'complete' && desc?.digest === image.layers[1]?.digest));
+    await assert.rejects(pushImage(client, { reference: `${other.host}/x/y:z`, name: 'absent' }), {
+      code: 'NOT_FOUND',
+    });
+  });
+
+  it('export an archive and import it', async () => {
+    await pullImage(client, { reference });
+    const chunks: Buffer[] = [];
+    const write = async (bytes: Uint8Array) => void chunks.push(Buffer.from(bytes));
+    await exportImages(client, { names: [reference], write });
+    const whole = Buffer.concat(chunks);
+    assert.ok(whole.length > 1_500_000 && whole.length % 512 === 0);
+    images.images.clear();
+    content.blobs.clear();
+    async function* archive() {
+      for (let at = 0; at < whole.length; at += 100_000) yield whole.subarray(at, at + 100_000);
+    }
+    const names = [{ name: 'any', isPrefix: true, allowOverwrite: true, addDigest: false, skipNamedDigest: false }];
+    const seen: string[] = [];
+    await importImages(client, { archive: archive(), names, unpack, onProgress: ({ event }) => seen.push(event) });
+    assert.deepEqual(images.images.get(reference)?.target, image.manifest);
+    assert.deepEqual([seen[0], seen.at(-1)], ['Importing', 'Completed import']);
+  });
+
+  it('report what is wrong with an archive, or with who wrote or reads it', async () => {
+    async function* broken() {
+      yield Buffer.alloc(5000, 'x');
+    }
+    await assert.rejects(importImages(client, { archive: broken(), name: 'x' }), { code: 'INVALID_ARGUMENT' });
+    async function* failing() {
+      yield Buffer.alloc(512);
+      throw new TypeError('the disk is gone');
+    }
+    await assert.rejects(importImages(client, { archive: failing(), name: 'x' }), { message: 'the disk is gone' });
+    const write = async () => {
+      throw new TypeError('the disk is full');
+    };
+    await pullImage(client, { reference });
+    await assert.rejects(exportImages(client, { names: [reference], write }), { message: 'the disk is full' });
+    await assert.rejects(exportImages(client, { names: ['absent'], write }), { code: 'NOT_FOUND' });
+    await eventually('the daemon has cleaned up', () =>
+      content.ingests.size + leases.held.size === 0 ? true : undefined,
+    );
+  });
+
   it('say what they cannot do', async () => {
     const source = packAny(ImageStore, store(reference));
-    const stream = packAny(ImageExportStream, ImageExportStream.fromPartial({}));
+    const stream = packAny(WriteStream, WriteStream.fromPartial({}));
     await assert.rejects(client.transfer.transfer({ source, destination: stream }), {
       code: 'UNIMPLEMENTED',
-      message: /ImageStore" to "containerd\.types\.transfer\.ImageExportStream/,
+      message: /ImageStore" to "containerd\.types\.transfer\.WriteStream/,
     });
     await assert.rejects(client.transfer.transfer({ source }), { code: 'INVALID_ARGUMENT' });
     const options = { progressStream: 'unknown' };

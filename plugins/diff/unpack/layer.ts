@@ -4,7 +4,7 @@ import { failedPrecondition, resourceExhausted } from '../../../kernel/errors.js
 import { CANONICAL, formatDigest, hasher, parseDigest } from '../../../lib/digest.js';
 import { Detector, openPlain } from '../../../lib/inflate/decompressor.js';
 import type { Inflater } from '../../../lib/inflate/inflater.js';
-import { syncfs } from '../../../lib/linux/file.js';
+import { syncfsInBackground } from '../../../lib/linux/file.js';
 import { TarWalker } from '../../../lib/tar/walker.js';
 import type { Compression } from '../media-types.js';
 import type { Warn } from './attributes.js';
@@ -50,7 +50,8 @@ export class Layer {
   constructor(job: LayerJob, makesDevices: boolean, warn: Warn) {
     this.#job = job;
     this.#digest = job.digest === undefined ? undefined : hasher(parseDigest(job.digest).algorithm);
-    this.#unpacker = new Unpacker({ target: job.target, limits: job.limits, makesDevices, warn });
+    const { target, limits, sync } = job;
+    this.#unpacker = new Unpacker({ target, limits, sync, makesDevices, warn });
     this.#walker = new TarWalker(this.#unpacker);
     const sink = (chunk: Buffer): void => this.#take(chunk);
     this.#inflater = job.compression === 'plain' ? openPlain(sink) : new Detector(sink);
@@ -64,13 +65,27 @@ export class Layer {
   }
 
   /** All bytes have come. INVALID_ARGUMENT for a broken layer, FAILED_PRECONDITION for bytes of another digest. */
-  async finish(): Promise<LayerResult> {
+  async finish(): Promise<void> {
     this.#checkDigest();
     await this.#inflater.finish();
     this.#walker.finish();
     this.#unpacker.finish();
+  }
+
+  /** True when, behind `finish`, the lower layers must be told with `settle`. */
+  get needsLowers(): boolean {
+    return this.#unpacker.needsLowers;
+  }
+
+  /** Directories of the layers below, topmost first; undefined when they are not to be had. */
+  settle(lowers: readonly string[] | undefined): void {
+    this.#unpacker.settle(lowers);
+  }
+
+  /** Behind all of that. The disk is waited for apart, since this thread may have other layers to unpack. */
+  async result(): Promise<LayerResult> {
     const { unresolved, root } = this.#unpacker;
-    if (this.#job.sync && !unresolved) syncfs(root, this.#job.target.root);
+    if (this.#job.sync && !unresolved) await syncfsInBackground(root, this.#job.target.root);
     return { diffId: formatDigest(CANONICAL, this.#diffId.digest('hex')), size: this.#size, unresolved };
   }
 

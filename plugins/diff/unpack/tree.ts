@@ -20,6 +20,7 @@ import { lstatat, readDirectory } from '../../../lib/linux/stat.js';
 import { fsetxattr } from '../../../lib/linux/xattr.js';
 import { isLinkMode, lowerXattrs, setDirectoryAttributes, setXattrs, type XattrPolicy } from './attributes.js';
 import { Directories, type Directory } from './directories.js';
+import { ImpliedDirectories } from './implied.js';
 import { isWhiteout, type LowerEntry, Lowers } from './lowers.js';
 import { ancestorsOf, cString, join, show } from './names.js';
 import { clearDirectory } from './removal.js';
@@ -68,6 +69,8 @@ export class Tree {
   /** The layers below; undefined when there are none, and when they are unknown. */
   readonly lowers: Lowers | undefined;
   readonly #hasUnknownLowers: boolean;
+  /** Where lower layers are told in the end. */
+  readonly #implied: ImpliedDirectories | undefined;
   readonly #opaqueXattr: string;
   readonly #policy: XattrPolicy;
   /** What this layer wrote; undefined when the target was empty, since then everything is this layer's. */
@@ -85,6 +88,7 @@ export class Tree {
     try {
       const { lowers } = target;
       this.#hasUnknownLowers = this.isOverlay && lowers === undefined;
+      this.#implied = this.#hasUnknownLowers && target.lowersFollow ? new ImpliedDirectories() : undefined;
       this.lowers = this.isOverlay && lowers?.length ? new Lowers(lowers, this.#opaqueXattr) : undefined;
       this.#own = readDirectory(this.directories.root.fd).length === 0 ? undefined : new Set();
     } catch (error) {
@@ -109,6 +113,26 @@ export class Tree {
 
   markUnresolved(): void {
     this.#unresolved = true;
+  }
+
+  /** True when the lower layers must be told with {@link settle}. */
+  get needsLowers(): boolean {
+    return this.#implied?.any === true && !this.#unresolved;
+  }
+
+  /** Gives directories that the layer only implies what they have in the lower layers, `roots`, topmost first. */
+  settle(roots: readonly string[]): void {
+    const lowers = new Lowers(roots, this.#opaqueXattr);
+    try {
+      if (this.#implied?.settle(this.directories, lowers, this.#policy) === false) this.markUnresolved();
+    } finally {
+      lowers.close();
+    }
+  }
+
+  /** Remembers that the layer has an entry for the directory at `path`. */
+  describe(path: string): void {
+    this.#implied?.describe(path);
   }
 
   /** Remembers that this layer wrote `path`. */
@@ -270,7 +294,7 @@ export class Tree {
   }
 
   #inherit({ fd }: Directory, path: string): void {
-    if (this.#hasUnknownLowers && !this.isHidden(path)) this.markUnresolved();
+    if (this.#hasUnknownLowers && !this.isHidden(path) && !this.#implied?.add(path)) this.markUnresolved();
     const found = this.lowers && !this.isHidden(path) ? this.lowers.findDirectory(path) : undefined;
     if (!found) return;
     const { stat } = found;

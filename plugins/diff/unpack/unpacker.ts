@@ -19,6 +19,7 @@ import {
   O_WRONLY,
   openat,
   pwriteAll,
+  startWriteback,
   symlinkat,
   writeAll,
 } from '../../../lib/linux/file.js';
@@ -57,6 +58,8 @@ export interface UnpackOptions {
   readonly limits: UnpackLimits;
   /** False in a user namespace, where device nodes cannot be made: they are left out. */
   readonly makesDevices: boolean;
+  /** The tree will be flushed to disk in the end: large files are begun with at once. */
+  readonly sync: boolean;
   readonly warn: Warn;
 }
 
@@ -78,7 +81,12 @@ interface OpenFile {
   readonly entry: TarEntry;
   /** True when the file may have got another owner or mode than it shall have. */
   readonly isAmiss: boolean;
+  /** Bytes whose way to the disk has begun. */
+  begun: number;
 }
+
+/** Bytes of a file that are sent to the disk at a time. */
+const WRITEBACK = 8 * 2 ** 20;
 
 const DEVICE_TYPES = { character: S_IFCHR, block: S_IFBLK } as const;
 const LAST_DEVICE_NUMBER = 2 ** 32 - 1;
@@ -106,6 +114,11 @@ export class Unpacker implements TarVisitor {
     return this.#tree.unresolved;
   }
 
+  /** True when, behind `finish`, the lower layers must be told with `settle`. */
+  get needsLowers(): boolean {
+    return this.#tree.needsLowers;
+  }
+
   /** Descriptor of the tree's root. */
   get root(): number {
     return this.#tree.directories.root.fd;
@@ -130,6 +143,7 @@ export class Unpacker implements TarVisitor {
       const address = addressOf(chunk) + start;
       if (file.entry.regions) pwriteAll(file.fd, address, end - start, position, file.entry.name);
       else writeAll(file.fd, address, end - start, file.entry.name);
+      if (this.#options.sync) this.#beginWriteback(file, position + end - start);
     });
   }
 
@@ -155,6 +169,12 @@ export class Unpacker implements TarVisitor {
     });
   }
 
+  /** `lowers`: directories of the layers below, topmost first; undefined when they are not to be had. */
+  settle(lowers: readonly string[] | undefined): void {
+    if (lowers) this.#tree.settle(lowers);
+    else this.#tree.markUnresolved();
+  }
+
   close(): void {
     if (this.#file) close(this.#file.fd);
     this.#file = undefined;
@@ -168,6 +188,12 @@ export class Unpacker implements TarVisitor {
       if (!(error instanceof KeelsonError)) throw error;
       throw new KeelsonError(codeFor(error), `layer entry ${show(this.#name)}: ${error.message}`, { cause: error });
     }
+  }
+
+  #beginWriteback(file: OpenFile, written: number): void {
+    if (written - file.begun < WRITEBACK) return;
+    startWriteback(file.fd, file.begun, written - file.begun, file.entry.name);
+    file.begun = written;
   }
 
   #count({ regions, size }: TarEntry): void {
@@ -247,6 +273,7 @@ export class Unpacker implements TarVisitor {
     setXattrs(made.fd, name, xattrs, this.#policy);
     if (isMerged || entry.gid !== 0 || entry.mode & SPECIAL_BITS || xattrs.size > 0) directories.refresh(path);
     directories.setTime(path, entry.mtime);
+    this.#tree.describe(path);
   }
 
   #openFile(entry: TarEntry, directory: Directory, name: string): void {
@@ -257,7 +284,7 @@ export class Unpacker implements TarVisitor {
       fd = openat(directory.fd, cString(name), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode, [EEXIST]);
       return fd;
     });
-    this.#file = { fd, entry, isAmiss };
+    this.#file = { fd, entry, isAmiss, begun: 0 };
   }
 
   #finishFile({ fd, entry, isAmiss }: OpenFile): void {

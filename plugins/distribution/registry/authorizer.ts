@@ -9,6 +9,7 @@ import { invalidArgument } from '../../../kernel/errors.js';
 import { type Challenge, parseChallenges } from './challenge.js';
 import { RegistryFailure, showUrl } from './failure.js';
 import type { Redactor } from './redactor.js';
+import { mergeScopes } from './scopes.js';
 import type { TokenServer } from './token-server.js';
 
 export interface AuthorizerOptions {
@@ -24,7 +25,7 @@ export interface AuthorizerOptions {
 interface BearerTerms {
   readonly realm: URL;
   readonly service: string;
-  /** As the host asked for, sorted. */
+  /** What the host asked for and what is needed, one for each resource, sorted. */
   readonly scopes: readonly string[];
 }
 
@@ -43,6 +44,8 @@ export class Authorizer {
   #fixedHeader: string | undefined;
   #terms: BearerTerms | undefined;
   #token: Promise<HeldToken> | undefined;
+  /** Of the token that was fetched last; undefined while one is on its way. */
+  #tokenHeader: string | undefined;
 
   constructor(options: AuthorizerOptions) {
     this.#options = options;
@@ -62,12 +65,12 @@ export class Authorizer {
    * Takes the challenge of a 401. `sent` is the header that was refused.
    * Throws UNAUTHENTICATED when there is nothing better to send.
    */
-  async challenged(lines: readonly string[], sent: string | undefined, scope: string): Promise<void> {
+  async challenged(lines: readonly string[], sent: string | undefined, scopes: readonly string[]): Promise<void> {
     const challenges = parseChallenges(lines);
     const credentials = await this.#askCredentials(lines);
     if (credentials?.kind === 'header') return this.#useFixed(credentials.value, sent);
     const bearer = challenges.find(({ scheme }) => scheme === 'bearer');
-    if (bearer) return this.#useBearer(bearer, scope);
+    if (bearer) return this.#useBearer(bearer, sent, scopes);
     if (!challenges.some(({ scheme }) => scheme === 'basic')) {
       throw this.#refused('it asks for no kind of authentication that is known here');
     }
@@ -85,14 +88,17 @@ export class Authorizer {
   }
 
   /** A repeated challenge throws the token away: it expired, was revoked, or does not reach far enough. */
-  #useBearer(bearer: Challenge, scope: string): void {
+  #useBearer(bearer: Challenge, sent: string | undefined, scopes: readonly string[]): void {
+    // Another request met the same challenge: its new token, or the one on its way, has not been refused yet.
+    if (this.#token && sent !== this.#tokenHeader) return;
     const wanted = (bearer.parameters.get('scope') ?? '').split(' ').filter((part) => part !== '');
     this.#terms = {
       realm: this.#realm(bearer.parameters.get('realm') ?? ''),
       service: bearer.parameters.get('service') ?? '',
-      scopes: [...new Set([...wanted, scope])].sort(),
+      scopes: mergeScopes([...wanted, ...scopes]),
     };
     this.#token = undefined;
+    this.#tokenHeader = undefined;
   }
 
   #realm(text: string): URL {
@@ -115,9 +121,11 @@ export class Authorizer {
 
   async #fetchToken(terms: BearerTerms): Promise<HeldToken> {
     const asked = performance.now();
+    this.#tokenHeader = undefined;
     const credentials = await this.#credentials;
     const { token, lifetime } = await this.#options.tokens.fetch({ ...terms, credentials, host: this.#options.host });
-    return { header: `Bearer ${token}`, expiresAt: asked + Math.max(lifetime - MARGIN, lifetime / 2) };
+    this.#tokenHeader = `Bearer ${token}`;
+    return { header: this.#tokenHeader, expiresAt: asked + Math.max(lifetime - MARGIN, lifetime / 2) };
   }
 
   #askCredentials(lines: readonly string[]): Promise<Credentials | undefined> {

@@ -1,5 +1,6 @@
 /** Bodies of answers: small ones whole and bounded, blobs in large chunks with back-pressure. */
 import type { IncomingMessage } from 'node:http';
+import { canDivert, type Diversion, divert } from './diversion.js';
 import { LATER, RegistryFailure, transportFailure } from './failure.js';
 
 /** Fewer bytes than this in a whole no-progress period count as none: a peer that drips is as good as silent. */
@@ -106,6 +107,9 @@ export interface ReadChunks extends ReadBody {
   take(chunk: Uint8Array): Promise<void>;
 }
 
+/** Bytes still to come that are worth a connection of their own: one that is diverted ends with its body. */
+const WORTH_DIVERTING = 1024 * 1024;
+
 /**
  * Reads a body in chunks, one being filled while another is taken. What has
  * arrived before a failure is handed over before the failure is thrown.
@@ -114,7 +118,7 @@ export function readChunks(response: IncomingMessage, options: ReadChunks): Prom
   return new ChunkReader(response, options).run();
 }
 
-class ChunkReader {
+class ChunkReader implements Diversion {
   readonly #response: IncomingMessage;
   readonly #options: ReadChunks;
   readonly #watch: ProgressWatch;
@@ -127,6 +131,7 @@ class ChunkReader {
   #taking: Promise<void> | undefined;
   #failure: unknown;
   #ended = false;
+  #diverted = false;
 
   constructor(response: IncomingMessage, options: ReadChunks) {
     this.#response = response;
@@ -147,27 +152,73 @@ class ChunkReader {
 
   #onData(packet: Buffer): void {
     if (this.#ended) return;
-    this.#received += packet.length;
-    this.#watch.received(packet.length);
-    const { expected, url } = this.#options;
-    if (this.#received > expected) {
-      const message = `registry "${url.host}" sends more than the ${expected} bytes that were promised of ${url.pathname}`;
-      this.#end(new RegistryFailure('FAILED_PRECONDITION', message));
-      this.#response.destroy();
-      return;
+    if (!this.#count(packet.length)) return;
+    if (!this.#fill(packet)) this.#response.pause();
+    else if (this.#left > WORTH_DIVERTING && canDivert(this.#response)) {
+      this.#diverted = true;
+      divert(this.#response, this);
     }
-    this.#options.received(this.#received);
-    this.#fill(packet);
   }
 
-  #fill(packet: Buffer): void {
+  /** Bytes still to come. */
+  get #left(): number {
+    return this.#options.expected - this.#received;
+  }
+
+  next(): Uint8Array | undefined {
+    if (this.#ended || this.#left === 0) return undefined;
+    if (this.#chunk && this.#filled === this.#chunk.length && !this.#hand()) return undefined;
+    this.#chunk ??= this.#options.allocate(this.#left);
+    return this.#chunk.subarray(this.#filled, this.#filled + this.#left);
+  }
+
+  filled(bytes: number): boolean {
+    if (this.#ended || !this.#count(bytes)) return false;
+    this.#filled += bytes;
+    return this.#goOn(this.#filled < (this.#chunk?.length ?? 0) || this.#hand());
+  }
+
+  packet(bytes: Buffer): boolean {
+    if (this.#ended || !this.#count(bytes.length)) return false;
+    if (!this.#rest) return this.#goOn(this.#fill(bytes));
+    // TLS hands over what it has decrypted, paused or not.
+    this.#rest = Buffer.concat([this.#rest, bytes]);
+    return false;
+  }
+
+  /** Whether a diverted body goes on; the last byte ends it. */
+  #goOn(hasRoom: boolean): boolean {
+    if (this.#left > 0) {
+      if (!hasRoom) this.#watch.stop();
+      return hasRoom;
+    }
+    if (!this.#rest) this.#end(undefined);
+    return false;
+  }
+
+  /** False when that is more than was promised. */
+  #count(bytes: number): boolean {
+    this.#received += bytes;
+    this.#watch.received(bytes);
+    const { expected, url } = this.#options;
+    if (this.#received <= expected) {
+      this.#options.received(this.#received);
+      return true;
+    }
+    const message = `registry "${url.host}" sends more than the ${expected} bytes that were promised of ${url.pathname}`;
+    this.#end(new RegistryFailure('FAILED_PRECONDITION', message));
+    this.#response.destroy();
+    return false;
+  }
+
+  /** False when the packet did not fit while the consumer was busy: what is left of it waits. */
+  #fill(packet: Buffer): boolean {
     let rest = packet;
     while (rest.length > 0) {
       if (this.#chunk && this.#filled === this.#chunk.length && !this.#hand()) {
-        this.#rest = rest;
-        this.#response.pause();
+        this.#rest = Buffer.from(rest);
         this.#watch.stop();
-        return;
+        return false;
       }
       this.#chunk ??= this.#options.allocate(this.#options.expected - this.#received + rest.length);
       const part = rest.subarray(0, this.#chunk.length - this.#filled);
@@ -175,6 +226,7 @@ class ChunkReader {
       this.#filled += part.length;
       rest = rest.subarray(part.length);
     }
+    return true;
   }
 
   /** Hands the filled chunk over unless the one before is still being taken. */
@@ -192,14 +244,19 @@ class ChunkReader {
 
   #taken(): void {
     this.#taking = undefined;
+    if (this.#filled === this.#chunk?.length) this.#hand();
     const rest = this.#rest;
-    if (rest) {
-      this.#rest = undefined;
-      this.#watch.wait();
-      this.#fill(rest);
-      if (!this.#rest) this.#response.resume();
-    }
+    this.#rest = undefined;
+    const hasRoom = rest === undefined || this.#fill(rest);
     if (this.#ended) this.#finish();
+    else if (hasRoom && this.#diverted && this.#left === 0) this.#end(undefined);
+    else if (hasRoom) this.#resume();
+  }
+
+  #resume(): void {
+    this.#watch.wait();
+    if (this.#diverted) this.#response.socket.resume();
+    else if (this.#response.isPaused()) this.#response.resume();
   }
 
   /** The consumer failed: nothing more can be handed over. */
@@ -217,6 +274,7 @@ class ChunkReader {
     if (this.#ended) return;
     this.#ended = true;
     this.#failure = failure;
+    if (this.#diverted) this.#response.destroy();
     this.#finish();
   }
 

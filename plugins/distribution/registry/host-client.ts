@@ -1,12 +1,15 @@
 /** Requests to one host of a registry: its paths, its headers, its authentication. */
 
+import type { OutgoingHttpHeaders } from 'node:http';
+import { refusal } from './addresses.js';
 import { Authorizer } from './authorizer.js';
 import { discard, readWhole } from './body.js';
-import { Connections } from './exchange.js';
-import { messageOf, RegistryFailure, statusFailure } from './failure.js';
+import { Connections, type HttpMethod, type StreamedBody } from './exchange.js';
+import { messageOf, RegistryFailure, showUrl, statusFailure } from './failure.js';
 import { type Capability, isMirrorOf, type RegistryHost } from './host.js';
 import type { Redactor } from './redactor.js';
 import { type Answer, follow } from './redirects.js';
+import { pullScope } from './scopes.js';
 import type { SessionOptions } from './session.js';
 import { TokenServer } from './token-server.js';
 
@@ -22,11 +25,17 @@ export interface HostClientOptions extends SessionOptions {
 }
 
 export interface HostRequest {
-  readonly method: 'GET' | 'HEAD';
-  /** Below the repository: `manifests/latest`. */
-  readonly path: string;
+  readonly method: HttpMethod;
+  /** Below the repository, such as `manifests/latest`, or a whole address that this host gave. */
+  readonly path: string | URL;
+  readonly query?: Readonly<Record<string, string>>;
   readonly accept?: readonly string[];
   readonly range?: string;
+  /** What describes the body. */
+  readonly headers?: OutgoingHttpHeaders;
+  readonly body?: StreamedBody;
+  /** Milliseconds; default: that of the session. */
+  readonly headerTimeout?: number;
   readonly signal: AbortSignal;
 }
 
@@ -84,7 +93,7 @@ export class HostClient {
 
   /** The answer, whatever its status except 401. Throws {@link RegistryFailure} when there is none. */
   async request(request: HostRequest): Promise<HostAnswer> {
-    const scope = `repository:${this.#options.reference.repository}:pull`;
+    const scopes = this.#options.scopes ?? [pullScope(this.#options.reference.repository)];
     for (let round = 1; ; round++) {
       const authorization = await this.#authorizer.header();
       const answer = await this.#send(request, authorization);
@@ -93,22 +102,27 @@ export class HostClient {
       const failure = await this.failure('the registry wants to know who asks', answer);
       // Another host than the registry's has no business with its credentials.
       if (!answer.own || round === MAX_ROUNDS) throw failure;
-      await this.#authorizer.challenged(challenges, authorization, scope);
+      await this.#authorizer.challenged(challenges, authorization, scopes);
     }
   }
 
   async #send(request: HostRequest, authorization: string | undefined): Promise<HostAnswer> {
     const { access, limits, closed, userAgent } = this.#options;
-    const { accept, range } = request;
+    const { accept, range, body } = request;
+    const url = this.#url(request);
     const answer = await follow({
       method: request.method,
-      url: this.#url(request.path),
+      url,
+      own: url.origin === this.#host.base.origin,
       headers: {
         'user-agent': userAgent,
         accept: [...(accept ?? []), '*/*'].join(', '),
         'accept-encoding': 'identity',
         ...(range === undefined ? {} : { range }),
+        ...(body === undefined ? {} : { 'content-length': body.size }),
+        ...request.headers,
       },
+      ...(body === undefined ? {} : { body }),
       privateHeaders: {
         ...access.headers,
         ...Object.fromEntries(Object.entries(this.#host.headers).map(([name, value]) => [name, [...[value].flat()]])),
@@ -116,18 +130,37 @@ export class HostClient {
       },
       connections: this.#connections,
       foreignConnections: this.#foreign,
-      headerTimeout: limits.headerTimeout,
+      headerTimeout: request.headerTimeout ?? limits.headerTimeout,
       signal: AbortSignal.any([request.signal, closed]),
     });
     return { ...answer, status: answer.response.statusCode ?? 0 };
   }
 
-  #url(path: string): URL {
+  #url({ path, query = {} }: HostRequest): URL {
     const { reference } = this.#options;
-    const url = new URL(this.#host.base);
-    url.pathname = `${url.pathname.replace(/\/$/, '')}/${reference.repository}/${path}`;
-    if (isMirrorOf(this.#host, reference.host)) url.searchParams.set('ns', reference.host);
+    const url = new URL(path instanceof URL ? path : this.#host.base);
+    if (!(path instanceof URL)) {
+      url.pathname = `${url.pathname.replace(/\/$/, '')}/${reference.repository}/${path}`;
+      if (isMirrorOf(this.#host, reference.host)) url.searchParams.set('ns', reference.host);
+    }
+    const added = new URLSearchParams(query).toString();
+    // Not through searchParams: what the host wrote stays as it wrote it.
+    if (added !== '') url.search += url.search === '' ? `?${added}` : `&${added}`;
     return url;
+  }
+
+  /** The address an answer of this host names. FAILED_PRECONDITION without a usable one. */
+  location(answer: HostAnswer, text: string | undefined = answer.response.headers.location): URL {
+    const next = text === undefined || !URL.canParse(text, answer.url) ? undefined : new URL(text, answer.url);
+    if (!next) {
+      throw new RegistryFailure('FAILED_PRECONDITION', `${showUrl(answer.url)} names no usable address`);
+    }
+    next.username = '';
+    next.password = '';
+    const refused = refusal(answer.url, next);
+    if (refused === undefined) return next;
+    const message = `the address that ${showUrl(answer.url)} names, at "${next.host}", is not used: ${refused}`;
+    throw new RegistryFailure('FAILED_PRECONDITION', message);
   }
 
   /** The failure that an answer of the wrong status is, with what the server says about it. Reads its body. */

@@ -91,7 +91,7 @@ async function readHostsFile(
   scheme?: 'http' | 'https',
 ): Promise<readonly RegistryHost[]> {
   const file = join(directory, 'hosts.toml');
-  const { server, host, ...own } = parseFile(file, await readFile(file, 'utf8'));
+  const { server, host, ...own } = parseHostsFile(file, await readFile(file, 'utf8'));
   const mirrors = Object.entries(host ?? {}).map(([url, table]) =>
     readHost(file, directory, hostUrl(file, url), table),
   );
@@ -99,7 +99,8 @@ async function readHostsFile(
   return Promise.all([...mirrors, readHost(file, directory, fallback, own)]);
 }
 
-function parseFile(file: string, text: string): z.output<typeof fileSchema> {
+/** The tables of a file. INVALID_ARGUMENT, naming the file and the place, when it is malformed. */
+export function parseHostsFile(file: string, text: string): z.output<typeof fileSchema> {
   try {
     const result = fileSchema.safeParse(parse(text));
     if (result.success) return result.data;

@@ -17,6 +17,8 @@ export interface FollowedRequest extends Omit<HttpRequest, 'headers' | 'connecti
   readonly connections: Connections;
   /** Connections to any other origin. */
   readonly foreignConnections: Connections;
+  /** False when `url` itself is another origin's: it gets neither private headers nor connections. Default: true. */
+  readonly own?: boolean;
 }
 
 export interface Answer {
@@ -26,6 +28,12 @@ export interface Answer {
   /** False when another origin answered, which never saw the private headers. */
   readonly own: boolean;
 }
+
+/** A request that changes something is repeated elsewhere only when the server says to repeat it as it is, and never with a secret in it. */
+const isRepeatable = ({ method, body }: FollowedRequest, status: number): boolean => {
+  if (typeof body === 'string') return false;
+  return method === 'GET' || method === 'HEAD' || status === 307 || status === 308;
+};
 
 function target(from: URL, location: string | undefined): URL {
   const next = location === undefined || !URL.canParse(location, from) ? undefined : new URL(location, from);
@@ -45,9 +53,9 @@ function target(from: URL, location: string | undefined): URL {
 
 /** Sends the request and follows up to ten redirects. Private headers are dropped at the first foreign origin, for good. */
 export async function follow(request: FollowedRequest): Promise<Answer> {
-  const { headers, privateHeaders, connections, foreignConnections, ...rest } = request;
+  const { headers, privateHeaders, connections, foreignConnections, own: _own, ...rest } = request;
   let url = request.url;
-  let own = true;
+  let own = request.own ?? true;
   for (let hop = 0; hop <= MAX_HOPS; hop++) {
     const response = await exchange({
       ...rest,
@@ -57,8 +65,7 @@ export async function follow(request: FollowedRequest): Promise<Answer> {
     });
     if (!REDIRECTS.includes(response.statusCode ?? 0)) return { response, url, own };
     await discard(response, { url, timeout: request.headerTimeout });
-    // Its body may hold a secret, and no token server needs this.
-    if (request.method === 'POST') {
+    if (!isRepeatable(request, response.statusCode ?? 0)) {
       throw new RegistryFailure(
         'FAILED_PRECONDITION',
         `the redirect of ${showUrl(url)} is not followed with a request that has a body`,

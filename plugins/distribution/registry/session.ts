@@ -14,6 +14,7 @@ import { LATER, NEVER, RegistryFailure } from './failure.js';
 import type { Capability, RegistryHost } from './host.js';
 import { type HostAnswer, HostClient, type HostRequest } from './host-client.js';
 import { Redactor } from './redactor.js';
+import { fetchReferrers } from './referrers.js';
 import { type RetryPolicy, retrying } from './retry.js';
 
 export interface SessionLimits {
@@ -34,6 +35,8 @@ export interface SessionOptions {
   readonly hosts: readonly RegistryHost[];
   readonly limits: SessionLimits;
   readonly userAgent: string;
+  /** What tokens are asked for; default: pulling from the repository of the reference. */
+  readonly scopes?: readonly string[];
 }
 
 export interface BlobTarget {
@@ -140,6 +143,14 @@ export class RegistrySession {
       );
     }
     return { mediaType, digest, size };
+  }
+
+  /** The manifests that name `digest` as their subject. */
+  referrers(digest: string, artifactType: string | undefined, signal: AbortSignal): Promise<readonly Descriptor[]> {
+    const { maxDocument, idleTimeout } = this.#limits;
+    const doing = `listing the referrers of "${digest}" in "${formatReference(this.#reference)}"`;
+    const query = { digest, maxDocument, idleTimeout, doing, signal, ...(artifactType ? { artifactType } : {}) };
+    return this.#retrying(signal, 'referrers', (host) => fetchReferrers(host, query));
   }
 
   /** The bytes of a manifest, an index or a configuration, of exactly the size and digest promised. */

@@ -24,13 +24,14 @@ export class Marker {
   /** Of those, the ones not merely held flat. */
   readonly #whole = new Set<string>();
   readonly #pending: Node[] = [];
+  readonly #roots: Iterator<Node>;
 
   constructor(sql: Reader, pins: Pins, slices: Slices, roots: Roots) {
     this.#sql = sql;
     this.#pins = pins;
     this.#slices = slices;
     this.#keeps = roots.keeps;
-    for (const node of roots.nodes) this.#visit(node);
+    this.#roots = roots.nodes.values();
   }
 
   isKept(node: Node): boolean {
@@ -51,6 +52,11 @@ export class Marker {
   #next(): boolean {
     const node = this.#pending.pop();
     if (!node) {
+      const root = this.#roots.next();
+      if (!root.done) {
+        this.#visit(root.value);
+        return true;
+      }
       const touched = this.#pins.takeTouched();
       for (const each of touched) this.#revisit(each);
       return touched.length > 0;

@@ -2,13 +2,30 @@ import type { ContentStore } from '../../../kernel/contracts/content.js';
 import type { Snapshotter } from '../../../kernel/contracts/snapshots.js';
 import { hasCode } from '../../../kernel/errors.js';
 import { failpoint } from '../../../lib/failpoint.js';
-import { text } from '../../../lib/sqlite/row.js';
+import { Limit } from '../../../lib/limit.js';
+import { integer, text } from '../../../lib/sqlite/row.js';
 import type { Core } from '../core.js';
+import { type Aged, byAge, newestFirst } from './order.js';
+import { Slices } from './slices.js';
+import { rowsOf } from './tables.js';
 
 export interface Backends {
   readonly store: ContentStore;
   readonly snapshotters: ReadonlyMap<string, Snapshotter>;
+  /** Records were lost: what they do not know is not garbage until the next start. */
+  readonly keepUnknown: boolean;
 }
+
+interface OrphanSnapshot extends Aged {
+  readonly snapshotter: string;
+  readonly backend: Snapshotter;
+  readonly key: string;
+}
+
+/** Files deleted at a time: the threads that do it also flush what writers wait for. */
+const FILES_AT_ONCE = 2;
+/** Records of snapshots deleted at a time; a backend that shares transactions takes them together. */
+const RECORDS_AT_ONCE = 50;
 
 export interface Removed {
   readonly content: number;
@@ -36,11 +53,16 @@ export class Orphans {
   }
 
   async #content(): Promise<number> {
-    const recorded = this.#core.database.all('SELECT digest FROM orphan_content').map((row) => text(row, 'digest'));
-    const digests = new Set([...recorded, ...this.#core.unrecordedContent]);
+    for (const digest of this.#core.unrecordedContent) {
+      await this.#note('orphan_content VALUES (?)', digest);
+    }
     let removed = 0;
-    for (const digest of digests) {
-      if (await this.#tried(`content "${digest}"`, () => this.#removeContent(digest))) removed += 1;
+    const select = 'SELECT digest FROM orphan_content WHERE digest > ? ORDER BY digest LIMIT ?';
+    for await (const rows of this.#core.pages(select, 'digest')) {
+      const digests = rows.map((row) => text(row, 'digest'));
+      removed += await count(FILES_AT_ONCE, digests, (digest) =>
+        this.#tried(`content "${digest}"`, () => this.#removeContent(digest)),
+      );
     }
     return removed;
   }
@@ -59,37 +81,59 @@ export class Orphans {
   }
 
   async #ingests(): Promise<void> {
-    const rows = this.#core.database.all('SELECT backend_ref FROM orphan_ingests');
-    for (const ref of rows.map((row) => text(row, 'backend_ref'))) {
-      await this.#tried(`ingest "${ref}"`, async () => {
-        await unlessGone(this.#backends.store.abort(ref));
-        await this.#forget('orphan_ingests WHERE backend_ref = ?', ref);
-      });
+    const select = 'SELECT backend_ref FROM orphan_ingests WHERE backend_ref > ? ORDER BY backend_ref LIMIT ?';
+    for await (const rows of this.#core.pages(select, 'backend_ref')) {
+      const refs = rows.map((row) => text(row, 'backend_ref'));
+      await count(FILES_AT_ONCE, refs, (ref) => this.#tried(`ingest "${ref}"`, () => this.#removeIngest(ref)));
     }
   }
 
+  async #removeIngest(ref: string): Promise<void> {
+    await unlessGone(this.#backends.store.abort(ref));
+    await this.#forget('orphan_ingests WHERE backend_ref = ?', ref);
+  }
+
   async #snapshots(): Promise<number> {
-    // A child's number is higher than its parent's.
-    const sql = 'SELECT snapshotter, backend_key FROM orphan_snapshots ORDER BY snapshotter, sequence DESC';
-    const rows = this.#core.database.all(sql);
-    const changed = new Map<string, Snapshotter>();
+    const orphans = await this.#orphanSnapshots();
     let removed = 0;
-    for (const row of rows) {
-      const snapshotter = text(row, 'snapshotter');
-      const key = text(row, 'backend_key');
-      const backend = this.#backends.snapshotters.get(snapshotter);
-      if (!backend) continue;
-      const work = (): Promise<void> => this.#removeSnapshot(snapshotter, backend, key);
-      if (await this.#tried(`snapshot "${key}" of "${snapshotter}"`, work)) removed += 1;
-      changed.set(snapshotter, backend);
+    // A page holds children with their parents at most, and what is refused for its children's sake comes again.
+    for (let done = 0; done < orphans.length; done += RECORDS_AT_ONCE) {
+      const refused: OrphanSnapshot[] = [];
+      const page = orphans.slice(done, done + RECORDS_AT_ONCE);
+      removed += await count(RECORDS_AT_ONCE, page, async (orphan) => {
+        const gone = await this.#triedSnapshot(orphan);
+        if (!gone) refused.push(orphan);
+        return gone;
+      });
+      removed += await count(1, refused.sort(byAge), (orphan) => this.#triedSnapshot(orphan));
     }
-    for (const [snapshotter, backend] of changed) {
-      await this.#tried(`leftovers of snapshotter "${snapshotter}"`, () => backend.cleanup());
+    for (const name of new Set(orphans.map(({ snapshotter }) => snapshotter))) {
+      const cleanup = async (): Promise<void> => this.#backends.snapshotters.get(name)?.cleanup();
+      await this.#tried(`leftovers of snapshotter "${name}"`, cleanup);
     }
     return removed;
   }
 
-  #removeSnapshot(snapshotter: string, backend: Snapshotter, key: string): Promise<void> {
+  /** Those of the snapshotters that there are now, children before parents: a child's number is the higher one. */
+  async #orphanSnapshots(): Promise<readonly OrphanSnapshot[]> {
+    const found: OrphanSnapshot[] = [];
+    const slices = new Slices();
+    const rows = rowsOf(this.#core.database, slices, 'orphan_snapshots', ['snapshotter', 'backend_key'], ['sequence']);
+    for await (const row of rows) {
+      const snapshotter = text(row, 'snapshotter');
+      const backend = this.#backends.snapshotters.get(snapshotter);
+      if (!backend) continue;
+      found.push({ snapshotter, backend, key: text(row, 'backend_key'), sequence: integer(row, 'sequence') });
+    }
+    return newestFirst(found, slices);
+  }
+
+  #triedSnapshot(orphan: OrphanSnapshot): Promise<boolean> {
+    const { snapshotter, key } = orphan;
+    return this.#tried(`snapshot "${key}" of "${snapshotter}"`, () => this.#removeSnapshot(orphan));
+  }
+
+  #removeSnapshot({ snapshotter, backend, key }: OrphanSnapshot): Promise<void> {
     const { database, backendLock } = this.#core;
     return backendLock.run(`${snapshotter}\0${key}`, async () => {
       const sql = 'SELECT 1 FROM snapshots WHERE snapshotter = ? AND backend_key = ? LIMIT 1';
@@ -97,6 +141,11 @@ export class Orphans {
       if (!database.get(sql, snapshotter, key)) await unlessGone(backend.remove(key));
       await this.#forget('orphan_snapshots WHERE snapshotter = ? AND backend_key = ?', snapshotter, key);
     });
+  }
+
+  async #note(into: string, ...params: readonly string[]): Promise<void> {
+    const insert = `INSERT OR IGNORE INTO ${into}`;
+    await this.#core.database.mutate((sql) => sql.run(insert, ...params), { durable: false, frees: true });
   }
 
   /** It is gone: the note of it may get lost in a power cut, it would do no harm. */
@@ -118,6 +167,13 @@ export class Orphans {
       return false;
     }
   }
+}
+
+/** Of how many items the work, done on so many at a time, resolves to true. */
+async function count<T>(width: number, items: readonly T[], work: (item: T) => Promise<boolean>): Promise<number> {
+  const limit = new Limit(width);
+  const outcomes = await Promise.all(items.map((item) => limit.run(() => work(item))));
+  return outcomes.filter(Boolean).length;
 }
 
 async function unlessGone(work: Promise<void>): Promise<void> {

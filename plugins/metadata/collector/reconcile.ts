@@ -2,6 +2,7 @@ import type { Snapshotter } from '../../../kernel/contracts/snapshots.js';
 import { size } from '../../../lib/sqlite/row.js';
 import type { Core } from '../core.js';
 import type { Backends } from './orphans.js';
+import { Slices } from './slices.js';
 
 /** Backend keys that we made: `namespace/sequence/name`. */
 const OURS = /^[^/]+\/(\d+)\//;
@@ -23,6 +24,7 @@ export class Reconciliation {
   }
 
   async run(): Promise<void> {
+    if (this.#backends.keepUnknown) return;
     if (!this.#contentDone) {
       await this.#content();
       await this.#ingests();
@@ -39,7 +41,9 @@ export class Reconciliation {
 
   async #content(): Promise<void> {
     const { database, log } = this.#core;
+    const slices = new Slices();
     for await (const blob of this.#backends.store.walk()) {
+      if (slices.over) await slices.rest();
       const row = database.get('SELECT size FROM content WHERE digest = ? LIMIT 1', blob.digest);
       if (!row) await this.#note('orphan_content VALUES (?)', blob.digest);
       else if (size(row, 'size') !== blob.size) {
@@ -57,7 +61,9 @@ export class Reconciliation {
 
   async #snapshots(name: string, backend: Snapshotter): Promise<void> {
     const { database, snapshotsInTheMaking } = this.#core;
+    const slices = new Slices();
     for await (const { name: key } of backend.walk()) {
+      if (slices.over) await slices.rest();
       const sequence = OURS.exec(key)?.[1];
       if (sequence === undefined || snapshotsInTheMaking.has(key)) continue;
       if (database.get('SELECT 1 FROM snapshots WHERE snapshotter = ? AND backend_key = ?', name, key)) continue;

@@ -127,7 +127,7 @@ export class Scheduler implements GarbageCollector, CollectionTrigger {
     if (this.#stopped || due >= this.#due) return;
     this.#due = due;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#fire(), delay);
+    this.#timer = setTimeout(() => this.#fire(), Math.min(delay, LONGEST_TIMER));
     if (!this.#waiting) this.#timer.unref();
   }
 

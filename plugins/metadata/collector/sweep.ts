@@ -16,6 +16,7 @@ import {
   splitSnapshot,
 } from '../node.js';
 import type { Marker } from './mark.js';
+import { newestFirst } from './order.js';
 import { referencesOf } from './references.js';
 import type { Slices } from './slices.js';
 import { rowsOf } from './tables.js';
@@ -139,8 +140,7 @@ export class Sweep {
       const node = snapshotNode(text(row, 'ns'), text(row, 'snapshotter'), text(row, 'key'));
       if (!this.#marker.isKept(node)) found.push({ node, sequence: integer(row, 'sequence') });
     }
-    found.sort((a, b) => Number(b.sequence - a.sequence));
-    return found.map(({ node }) => node);
+    return (await newestFirst(found, this.#slices)).map(({ node }) => node);
   }
 
   /** Depth first, each node after all it leads to; then the other way round. Cycles end somewhere. */

@@ -2,22 +2,25 @@
  * Taking over what an earlier supervisor of the same group left: containers
  * that live on, some that ended meanwhile, some half made.
  */
-import { closeSync, readdirSync } from 'node:fs';
+import { closeSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { TaskExit } from '../../../api/gen/events/task.js';
 import type { ProcessRecord } from '../../../api/gen/runtime/supervisor.js';
 import { Status } from '../../../api/gen/types/task.js';
 import { isErrno } from '../../../lib/errno.js';
 import { ProcessHandle } from '../../../lib/linux/pidfd.js';
+import { openPin } from '../../../lib/linux/pin.js';
 import { readStat } from '../../../lib/linux/proc.js';
 import type { Kept } from '../../../lib/supervisor/kept.js';
 import { readExecRecords, readRecord, removeRecord } from '../records.js';
 import { discardContainer } from './discard.js';
 import { log, logError } from './log.js';
 import { type MakeContext, pidFileOf, readPid, reopenStreams } from './make.js';
-import { stopMakers } from './makers.js';
-import { type Process, UNKNOWN_EXIT } from './process.js';
+import { awaitRuntimes, stopMakers } from './makers.js';
+import { type Process, pinOf, UNKNOWN_EXIT } from './process.js';
 import type { Streams } from './streams.js';
 import type { Supervisor } from './supervisor.js';
+import { readUntold } from './untold.js';
 
 /** Descriptors that were kept, each taken at most once. */
 class KeptDescriptors {
@@ -26,11 +29,7 @@ class KeptDescriptors {
 
   constructor(kept: Kept) {
     this.#kept = kept;
-    this.#left = new Set([...kept.pidfds, ...kept.terminals].map(({ fd }) => fd));
-  }
-
-  pidfd(pid: number): number | undefined {
-    return this.#take(this.#kept.pidfds.find((entry) => entry.pid === pid)?.fd);
+    this.#left = new Set(kept.terminals.map(({ fd }) => fd));
   }
 
   terminal({ id, execId }: ProcessRecord): number | undefined {
@@ -50,6 +49,9 @@ class KeptDescriptors {
 export async function adoptAll(supervisor: Supervisor, kept: Kept): Promise<void> {
   const { bundles, group } = supervisor.settings;
   const descriptors = new KeptDescriptors(kept);
+  await awaitRuntimes();
+  removeWorkFiles();
+  for (const { exit, told } of readUntold()) supervisor.events.publish('/tasks/exit', TaskExit, exit, told);
   for (const id of readdirSync(bundles)) {
     try {
       const record = readRecord(join(bundles, id), '');
@@ -59,6 +61,12 @@ export async function adoptAll(supervisor: Supervisor, kept: Kept): Promise<void
     }
   }
   descriptors.closeRest();
+}
+
+/** Logs, states and sockets of OCI runtimes that an earlier supervisor had at work. */
+function removeWorkFiles(): void {
+  const left = readdirSync('.').filter((name) => /^(log-\d+-\d+\.json|state-\d+-\d+\.json|console-\d+)$/.test(name));
+  for (const name of left) rmSync(name, { force: true });
 }
 
 async function adoptTask(supervisor: Supervisor, record: ProcessRecord, kept: KeptDescriptors): Promise<void> {
@@ -84,12 +92,13 @@ async function adoptTask(supervisor: Supervisor, record: ProcessRecord, kept: Ke
 async function adoptProcess(process: Process, kept: KeptDescriptors, making: MakeContext): Promise<void> {
   const { record } = process;
   if (record.exit !== undefined) {
+    process.unpin();
     if (record.exit.delivered) process.markSettled();
     else process.settle();
     return;
   }
   if (record.pid === 0 && !(await findMade(record, making.bundle))) return;
-  const handle = findProcess(record, kept);
+  const handle = findProcess(record, pinOf(making.bundle, record.execId));
   if (handle === undefined) {
     process.ended(UNKNOWN_EXIT);
     return;
@@ -113,8 +122,8 @@ async function findMade(record: ProcessRecord, bundle: string): Promise<boolean>
 }
 
 /** The process of a record, living or dead; undefined when nothing is known of it any more. */
-function findProcess({ pid, startTime }: ProcessRecord, kept: KeptDescriptors): ProcessHandle | undefined {
-  const pidfd = kept.pidfd(pid);
+function findProcess({ pid, startTime }: ProcessRecord, pinned: string): ProcessHandle | undefined {
+  const pidfd = openPin(pinned);
   if (pidfd !== undefined) return new ProcessHandle(pid, pidfd);
   try {
     const handle = new ProcessHandle(pid);

@@ -9,7 +9,7 @@ export function controlService(supervisor: Supervisor): ServiceImplementation {
   return implement(SupervisorDefinition, {
     async describe() {
       const processes = [...supervisor.tasks].flatMap((task) => [...task.processes].map(({ record }) => record));
-      return { pid: process.pid, instance, processes };
+      return { pid: process.pid, instance, processes, undelivered: supervisor.events.undelivered };
     },
     async nextEvents(request, call) {
       if (request.instance === instance) supervisor.events.confirm(request.after);

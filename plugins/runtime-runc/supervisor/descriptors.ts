@@ -9,6 +9,16 @@ export class Descriptors {
     return fd;
   }
 
+  /** Does what opens further descriptors; should it fail, none is left open. */
+  orClose<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      this.closeAll();
+      throw error;
+    }
+  }
+
   close(...fds: readonly number[]): void {
     for (const fd of fds) if (this.#open.delete(fd)) closeSync(fd);
   }

@@ -1,5 +1,5 @@
 /** Removing what a container left, when it is not deleted in the regular way. */
-import { join } from 'node:path';
+import { join, normalize } from 'node:path';
 import { ControlGroup } from '../../../lib/cgroups/group.js';
 import { isErrno } from '../../../lib/errno.js';
 import { unmountAll } from '../../../lib/linux/mount.js';
@@ -36,7 +36,7 @@ function kill(pid: number): void {
  */
 function groupOf({ id, bundle }: Leftover): ControlGroup | undefined {
   const { cgroupsPath } = readSpec(bundle);
-  if (cgroupsPath.includes(':')) return undefined;
+  if (cgroupsPath.includes(':') || normalize(join('/', cgroupsPath)) === '/') return undefined;
   if (cgroupsPath === '') return ControlGroup.of(process.pid)?.below(id);
   return ControlGroup.everywhere(join('/', cgroupsPath));
 }
@@ -52,4 +52,19 @@ export async function discardContainer(leftover: Leftover): Promise<void> {
   for (const pid of group?.processes() ?? []) kill(pid);
   group?.remove();
   await unmountRootfs(bundle);
+  // Besides, its init process is pinned there.
+  await unmountAll(bundle);
+}
+
+/**
+ * Removes a container whose processes have all ended. What runc keeps of it is
+ * a directory and control groups; removing them here spares a run of it, a
+ * tenth of what a short container takes. Everything else is left to the runtime.
+ */
+export async function removeStopped(leftover: Leftover): Promise<void> {
+  const { id, bundle, runtime } = leftover;
+  const group = runtime.keepsOnlyFiles && !readSpec(bundle).endsByRuntime ? groupOf(leftover) : undefined;
+  if (group === undefined || group.processes().length > 0) return runtime.delete(id);
+  group.remove();
+  runtime.forget(id);
 }

@@ -37,8 +37,9 @@ export class EventLog {
     this.#waiting.clear();
   }
 
-  get size(): number {
-    return this.#kept.length;
+  /** Sequence of the last event that is not confirmed; 0 when there is none. */
+  get undelivered(): bigint {
+    return this.#kept.at(-1)?.event.sequence ?? 0n;
   }
 
   #dropOne(): void {

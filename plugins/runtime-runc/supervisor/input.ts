@@ -1,14 +1,12 @@
 import { constants } from 'node:fs';
 import { holdFifo, reopen } from '../../../lib/linux/fifo.js';
-import { IN_CLOSE_WRITE, watchFile } from '../../../lib/linux/notify.js';
-import type { Watch } from '../../../lib/linux/poll.js';
 import { Descriptors } from './descriptors.js';
 import type { Owner } from './streams.js';
 
 /**
- * Standard input: the FIFO itself. Until a client has come and gone the write
- * end is held here, so that the process waits instead of reading the end; from
- * then on the process reads the end when the last client has left.
+ * Standard input: the FIFO itself. Its write end is held here, so that the
+ * process waits while no client is there instead of reading the end; that
+ * comes when {@link release} was called and the last client has left.
  */
 export class Input {
   /** The descriptor for the process. */
@@ -16,20 +14,17 @@ export class Input {
   /** Both ends; never blocks. */
   readonly held: number;
   readonly #descriptors = new Descriptors();
-  #watch: Watch | undefined;
 
-  /** With `terminal` the write end is kept whatever clients do: it is attached to again and again. */
-  constructor(path: string, terminal: boolean, owner: Owner) {
+  constructor(path: string, owner: Owner) {
     this.held = this.#descriptors.add(holdFifo(path));
-    owner.take(this.held);
-    this.file = this.#descriptors.add(reopen(this.held, constants.O_RDONLY));
-    if (!terminal) this.#watch = watchFile(path, IN_CLOSE_WRITE, () => this.release());
+    this.file = this.#descriptors.orClose(() => {
+      owner.take(this.held);
+      return this.#descriptors.add(reopen(this.held, constants.O_RDONLY));
+    });
   }
 
   /** Stops holding the write end. */
   release(): void {
-    this.#watch?.close();
-    this.#watch = undefined;
     this.#descriptors.close(this.held);
   }
 
@@ -39,7 +34,6 @@ export class Input {
   }
 
   close(): void {
-    this.release();
     this.#descriptors.closeAll();
   }
 }

@@ -5,13 +5,13 @@
  * what went wrong. It takes no notice of hangups and interrupts meant for
  * whoever started it.
  */
-import { closeSync, realpathSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, realpathSync, rmSync, writeSync } from 'node:fs';
 import { failedPrecondition } from '../../../kernel/errors.js';
-import { ControlGroup } from '../../../lib/cgroups/group.js';
 import { lockFile } from '../../../lib/linux/lock.js';
 import { becomeSubreaper } from '../../../lib/linux/process.js';
 import { NOTHING_KEPT, takeKept } from '../../../lib/supervisor/kept.js';
 import { SOCKET } from '../../../lib/supervisor/layout.js';
+import { removeNamespaceGroup } from '../../../lib/supervisor/namespace-group.js';
 import { fromArguments, type SupervisorSettings } from '../../../lib/supervisor/settings.js';
 import { createTtrpcServer, type TtrpcServer } from '../../../lib/ttrpc/server.js';
 import { adoptAll } from './adopt.js';
@@ -22,7 +22,7 @@ import { taskServices } from './service.js';
 import { Supervisor } from './supervisor.js';
 
 const READY = 3;
-/** Milliseconds between two looks whether anybody still needs this supervisor. */
+/** Milliseconds between two looks, also whether anybody still needs this supervisor. */
 const IDLE_LOOK = 1000;
 /** Looks in a row at which nobody does, after which it ends; more while a containerd is there that may want it again. */
 const IDLE_LOOKS = 3;
@@ -48,18 +48,20 @@ function listen(server: TtrpcServer): Promise<void> {
   });
 }
 
-/**
- * Clients put containers into control groups `/NAMESPACE/ID`, of which the OCI
- * runtime removes only the last part. With the last task of the namespace the
- * first goes too.
- */
-function removeNamespaceGroup({ namespace, group }: SupervisorSettings): void {
+function removeGroup({ namespace, group }: SupervisorSettings): void {
   if (group !== namespace) return;
   try {
-    ControlGroup.everywhere(`/${namespace}`).removeAlone();
+    removeNamespaceGroup(namespace);
   } catch (error) {
     logError('removing the control group of the namespace', error, { namespace });
   }
+}
+
+/** Connections that stand are not touched. */
+function listenAgain(server: TtrpcServer): void {
+  log('warn', 'the socket is gone: listening again');
+  server.server.close();
+  listen(server).catch((error: unknown) => logError('listening again', error));
 }
 
 async function serve(): Promise<void> {
@@ -73,7 +75,7 @@ async function serve(): Promise<void> {
 
   const end = (): void => {
     log('info', 'nothing left to supervise');
-    removeNamespaceGroup(settings);
+    removeGroup(settings);
     rmSync(SOCKET, { force: true });
     process.exit(0);
   };
@@ -88,6 +90,8 @@ async function serve(): Promise<void> {
   void publisher?.run();
   let looks = 0;
   setInterval(() => {
+    // Somebody cleaned up too well: without it no daemon would find the way here any more.
+    if (!existsSync(SOCKET)) listenAgain(server);
     looks = supervisor.idle && server.connections === 0 ? looks + 1 : 0;
     if (looks >= (publisher?.connected ? IDLE_LOOKS_AS_SHIM : IDLE_LOOKS)) end();
   }, IDLE_LOOK);

@@ -1,6 +1,6 @@
 /** The OCI runtime's command line: runc(8), and crun and runsc, which take the same. */
 import { closeSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { basename, delimiter, join } from 'node:path';
 import {
   deadlineExceeded,
   failedPrecondition,
@@ -100,6 +100,16 @@ function lastError(path: string): string {
   }
 }
 
+/** The first error in a log of criu's, which tells more than the runtime does; empty when there is none. */
+function criuComplaint(path: string): string {
+  try {
+    return /^\([\d.]+\) Error (.*)$/m.exec(readFileSync(path, 'utf8'))?.[1] ?? '';
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return '';
+    throw error;
+  }
+}
+
 /** What runtimes say, as the taxonomy knows it. The wording is kept: clients look into it. */
 function runtimeError(doing: string, id: string, complaint: string, exitStatus: number): KeelsonError {
   const message = `OCI runtime ${doing} failed: ${complaint === '' ? `exit status ${exitStatus}` : complaint}`;
@@ -113,6 +123,11 @@ function runtimeError(doing: string, id: string, complaint: string, exitStatus: 
 }
 
 let runs = 0;
+
+/** Name of the log of one run of a runtime, in the supervisor's directory; it tells such runs from other processes. */
+const nextLog = (): string => `log-${process.pid}-${runs++}.json`;
+
+export const isRuntimeLog = (path: string): boolean => /^(?:.*\/)?log-\d+-\d+\.json$/.test(path);
 
 export class OciRuntime {
   readonly #settings: RuntimeSettings;
@@ -169,6 +184,16 @@ export class OciRuntime {
     return this.#run('start', id);
   }
 
+  /** It is runc, which keeps a container in a directory of its own and in control groups it makes itself. */
+  get keepsOnlyFiles(): boolean {
+    return basename(this.#settings.binary) === 'runc' && !this.#settings.systemdCgroup;
+  }
+
+  /** Removes what runc keeps of a container that has ended. */
+  forget(id: string): void {
+    rmSync(join(this.#settings.root, id), { recursive: true, force: true });
+  }
+
   /** Of a container that is gone already: nothing to do. With `force` it is killed first. */
   async delete(id: string, force = false): Promise<void> {
     try {
@@ -196,12 +221,18 @@ export class OciRuntime {
     return this.#run('update', id, ['--resources', resourcesFile]);
   }
 
-  checkpoint(id: string, flags: CheckpointFlags): Promise<void> {
+  async checkpoint(id: string, flags: CheckpointFlags): Promise<void> {
     const args = ['--image-path', flags.imagePath, '--work-path', flags.workPath];
     if (flags.leaveRunning) args.push('--leave-running');
     if (flags.cgroupsMode !== '') args.push('--manage-cgroups-mode', flags.cgroupsMode);
     for (const name of flags.emptyNamespaces) args.push('--empty-ns', name);
-    return this.#run('checkpoint', id, [...args, ...flags.switches]);
+    try {
+      await this.#run('checkpoint', id, [...args, ...flags.switches]);
+    } catch (error) {
+      const reason = criuComplaint(join(flags.workPath, 'dump.log'));
+      if (reason === '' || !(error instanceof Error)) throw error;
+      throw internal(`${error.message}: ${reason}`, { cause: error });
+    }
   }
 
   async #run(
@@ -213,8 +244,8 @@ export class OciRuntime {
   ): Promise<void> {
     const { binary, root, systemdCgroup, deadline } = this.#settings;
     const path = findProgram(binary);
-    // In the supervisor's own directory, which is its working directory and the runtime's.
-    const log = `log-${process.pid}-${runs++}.json`;
+    // In the supervisor's own directory; absolute, since some runtimes open it only when they are in the bundle.
+    const log = join(process.cwd(), nextLog());
     const global = [
       '--root',
       root,

@@ -40,8 +40,10 @@ export class FifoOutput implements Output {
 
   constructor(path: string, owner: Owner) {
     this.#held = this.#descriptors.add(holdFifo(path));
-    owner.take(this.#held);
-    this.file = this.#descriptors.add(reopen(this.#held, constants.O_RDWR));
+    this.file = this.#descriptors.orClose(() => {
+      owner.take(this.#held);
+      return this.#descriptors.add(reopen(this.#held, constants.O_RDWR));
+    });
   }
 
   copyTarget(): number {

@@ -1,7 +1,10 @@
+import { closeSync } from 'node:fs';
+import { join } from 'node:path';
 import type { ProcessRecord } from '../../../api/gen/runtime/supervisor.js';
 import { Status } from '../../../api/gen/types/task.js';
 import { failedPrecondition, notFound } from '../../../kernel/errors.js';
 import type { ProcessHandle } from '../../../lib/linux/pidfd.js';
+import { openPin, pin, unpin } from '../../../lib/linux/pin.js';
 import { readStat } from '../../../lib/linux/proc.js';
 import { now, toTimestamp } from '../../../lib/rpc/timestamp.js';
 import { removeRecord, writeRecord } from '../records.js';
@@ -10,6 +13,10 @@ import type { Streams } from './streams.js';
 
 /** Exit status of a process of which nobody can tell any more. */
 export const UNKNOWN_EXIT = 255;
+
+/** Where a process of that bundle is pinned while it lives, so that its exit status outlives whoever watches it. */
+export const pinOf = (bundle: string, execId: string): string =>
+  join(bundle, execId === '' ? 'init.pidfd' : `exec-${execId}.pidfd`);
 
 export interface Size {
   readonly width: number;
@@ -66,6 +73,7 @@ export class Process {
 
   forget(): void {
     this.closeStreams();
+    this.unpin();
     removeRecord(this.#bundle, this.record);
   }
 
@@ -74,6 +82,7 @@ export class Process {
     this.#handle = this.#reaper.watch(pid);
     this.record.pid = pid;
     this.record.startTime = readStat(pid)?.startTime ?? '';
+    pin(this.#handle, this.#pin);
     this.setStreams(streams);
     this.save();
     this.#watch(this.#handle);
@@ -82,15 +91,33 @@ export class Process {
   /** Goes on watching a process that another supervisor made. */
   resume(handle: ProcessHandle, streams: Streams | undefined): void {
     this.#handle = handle;
+    this.#pinAgain(handle);
     if (streams) this.setStreams(streams);
     this.save();
     this.#watch(handle);
+  }
+
+  get #pin(): string {
+    return pinOf(this.#bundle, this.record.execId);
+  }
+
+  /** Whoever watched it before may have ended before it was pinned. */
+  #pinAgain(handle: ProcessHandle): void {
+    const pinned = openPin(this.#pin);
+    if (pinned === undefined) pin(handle, this.#pin);
+    else closeSync(pinned);
+  }
+
+  /** Its exit status is on record: nobody else needs to keep it. */
+  unpin(): void {
+    unpin(this.#pin);
   }
 
   setStreams(streams: Streams): void {
     this.#streams = streams;
     this.record.terminalFd = streams.terminalFd;
     if (this.#size) streams.resize(this.#size);
+    if (this.record.inputClosed) streams.closeInput();
   }
 
   #watch(handle: ProcessHandle): void {
@@ -107,6 +134,7 @@ export class Process {
     this.record.exit = { status: exitStatus, at: toTimestamp(now()), delivered: false };
     this.record.status = Status.STOPPED;
     this.save();
+    this.unpin();
     this.#streams?.finish();
     void this.#starting.then(() => this.settle());
   }
@@ -169,6 +197,9 @@ export class Process {
   }
 
   closeInput(): void {
+    if (this.record.inputClosed) return;
+    this.record.inputClosed = true;
+    if (!this.stopped) this.save();
     this.#streams?.closeInput();
   }
 

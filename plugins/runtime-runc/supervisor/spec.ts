@@ -8,6 +8,8 @@ export interface SpecFacts {
   readonly ownPidNamespace: boolean;
   /** Empty: the runtime's default. */
   readonly cgroupsPath: string;
+  /** Ending it takes more than removing what the OCI runtime made: hooks to be run, a resource group to be removed. */
+  readonly endsByRuntime: boolean;
 }
 
 const field = (value: unknown, key: string): unknown =>
@@ -24,12 +26,14 @@ function parse(path: string): unknown {
 
 /** INVALID_ARGUMENT when the bundle's spec is no JSON. */
 export function readSpec(bundle: string): SpecFacts {
-  const linux = field(parse(join(bundle, 'config.json')), 'linux');
+  const spec = parse(join(bundle, 'config.json'));
+  const linux = field(spec, 'linux');
   const namespaces = field(linux, 'namespaces');
   const cgroupsPath = field(linux, 'cgroupsPath');
   const own = (namespace: unknown): boolean => field(namespace, 'type') === 'pid' && !field(namespace, 'path');
   return {
     ownPidNamespace: Array.isArray(namespaces) && namespaces.some(own),
     cgroupsPath: typeof cgroupsPath === 'string' ? cgroupsPath : '',
+    endsByRuntime: field(field(spec, 'hooks'), 'poststop') !== undefined || field(linux, 'intelRdt') !== undefined,
   };
 }

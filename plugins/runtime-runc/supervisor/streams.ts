@@ -25,16 +25,35 @@ export interface StreamsContext {
 
 const isUri = (text: string): boolean => /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
 
+/** Both, or none. */
+function openBoth(first: () => Output, second: () => Output): [Output, Output] {
+  const output = first();
+  try {
+    return [output, second()];
+  } catch (error) {
+    output.close();
+    throw error;
+  }
+}
+
 async function openOutputs(stdio: Stdio, context: StreamsContext): Promise<[Output, Output]> {
   if (!isUri(stdio.stdout)) {
-    return [openPath(stdio.stdout, context.owner), openPath(stdio.terminal ? '' : stdio.stderr, context.owner)];
+    return openBoth(
+      () => openPath(stdio.stdout, context.owner),
+      () => openPath(stdio.terminal ? '' : stdio.stderr, context.owner),
+    );
   }
   const uri = URL.parse(stdio.stdout);
   switch (uri?.protocol) {
     case 'fifo:':
-      return [openPath(uri.pathname, context.owner), openPath(stdio.stderr.replace(/^fifo:\/\//, ''), context.owner)];
-    case 'file:':
-      return [openLogFile(decodeURIComponent(uri.pathname)), openLogFile(decodeURIComponent(uri.pathname))];
+      return openBoth(
+        () => openPath(uri.pathname, context.owner),
+        () => openPath(stdio.stderr.replace(/^fifo:\/\//, ''), context.owner),
+      );
+    case 'file:': {
+      const open = (): Output => openLogFile(decodeURIComponent(uri.pathname));
+      return openBoth(open, open);
+    }
     case 'binary:':
     case 'binary-v2:': {
       const { stdout, stderr } = await startLogger(context.reaper, {
@@ -51,8 +70,8 @@ async function openOutputs(stdio: Stdio, context: StreamsContext): Promise<[Outp
   }
 }
 
-const openInput = ({ stdin, terminal }: Stdio, { owner }: StreamsContext): Input | undefined =>
-  stdin === '' ? undefined : new Input(stdin.replace(/^fifo:\/\//, ''), terminal, owner);
+const openInput = ({ stdin }: Stdio, { owner }: StreamsContext): Input | undefined =>
+  stdin === '' ? undefined : new Input(stdin.replace(/^fifo:\/\//, ''), owner);
 
 export class Streams {
   readonly #stdio: Stdio;
@@ -79,9 +98,12 @@ export class Streams {
   /** INVALID_ARGUMENT for a scheme or path that is none; FAILED_PRECONDITION when a logging program does not start. */
   static async open(stdio: Stdio, context: StreamsContext): Promise<Streams> {
     const outputs = await openOutputs(stdio, context);
+    let input: Input | undefined;
     try {
-      return new Streams(stdio, openInput(stdio, context), outputs, context);
+      input = openInput(stdio, context);
+      return new Streams(stdio, input, outputs, context);
     } catch (error) {
+      input?.close();
       for (const output of outputs) output.close();
       throw error;
     }

@@ -5,12 +5,13 @@ import type { ProcessRecord } from '../../../api/gen/runtime/supervisor.js';
 import type { CreateTaskRequest } from '../../../api/gen/runtime/task-v3.js';
 import { Status } from '../../../api/gen/types/task.js';
 import { alreadyExists, failedPrecondition, notFound } from '../../../kernel/errors.js';
+import { whileDoing } from '../../../lib/errno.js';
 import { checkIdentifier } from '../../../lib/identifier.js';
 import { mountAll } from '../../../lib/linux/mount.js';
 import type { SupervisorSettings } from '../../../lib/supervisor/settings.js';
 import { parseOptions } from '../options.js';
 import { removeRecord, writeRecord } from '../records.js';
-import { discardContainer, unmountRootfs } from './discard.js';
+import { discardContainer, removeStopped, unmountRootfs } from './discard.js';
 import { EventLog } from './events.js';
 import { log, logError } from './log.js';
 import { type MakeContext, makeProcess } from './make.js';
@@ -84,6 +85,7 @@ export class Supervisor {
       reaper: this.reaper,
       events: this.events,
       startExec: (owner, exec) => this.#startExec(runtime, making, owner, exec),
+      removeContainer: () => removeStopped({ id: record.id, bundle, runtime }),
       unmount: () => unmountRootfs(bundle),
       onError,
     });
@@ -99,14 +101,14 @@ export class Supervisor {
     }
     this.#creating.add(id);
     try {
-      return await this.#create(request);
+      return await whileDoing(`creating task "${id}"`, this.#create(request));
     } finally {
       this.#creating.delete(id);
     }
   }
 
   async #create(request: CreateTaskRequest): Promise<number> {
-    const { id, bundle, rootfs, terminal, stdin, stdout, stderr, options } = request;
+    const { id, bundle, rootfs, terminal, stdin, stdout, stderr, options, checkpoint } = request;
     const { namespace, group } = this.settings;
     const record: ProcessRecord = {
       id,
@@ -117,8 +119,9 @@ export class Supervisor {
       stdio: { terminal, stdin, stdout, stderr },
       exit: undefined,
       terminalFd: 0,
-      task: { namespace, group, options, mounted: rootfs.length > 0 },
+      task: { namespace, group, options, mounted: rootfs.length > 0, restored: checkpoint !== '' },
       spec: new Uint8Array(),
+      inputClosed: false,
     };
     const { task, runtime, making } = this.setUp(record);
     writeRecord(bundle, record);
@@ -134,27 +137,31 @@ export class Supervisor {
     this.keep(task);
     const { pid } = record;
     const io = { stdin, stdout, stderr, terminal };
-    this.events.publish('/tasks/create', TaskCreate, { containerId: id, bundle, rootfs, io, checkpoint: '', pid });
+    this.events.publish('/tasks/create', TaskCreate, { containerId: id, bundle, rootfs, io, checkpoint, pid });
     return pid;
   }
 
   async #makeInit(
     task: Task,
-    { id, rootfs, options: any }: CreateTaskRequest,
+    { id, rootfs, options: any, checkpoint: image }: CreateTaskRequest,
     runtime: OciRuntime,
     making: MakeContext,
   ): Promise<void> {
-    const { noPivotRoot, noNewKeyring, shimCgroup } = parseOptions(any);
+    const { noPivotRoot, noNewKeyring, shimCgroup, criuWorkPath } = parseOptions(any);
     if (shimCgroup !== '') log('warn', 'option shim_cgroup is ignored: a supervisor serves many containers', { id });
     const root = join(task.bundle, 'rootfs');
     mkdirSync(root, { recursive: true, mode: 0o711 });
     mountAll(rootfs, root);
-    await makeProcess(task.init, making, (parts) => runtime.create(id, { ...parts, noPivotRoot, noNewKeyring }));
+    const checkpoint =
+      image === '' ? {} : { checkpoint: image, criuWorkPath: criuWorkPath || join(task.bundle, 'criu') };
+    const how = { noPivotRoot, noNewKeyring, ...checkpoint };
+    await makeProcess(task.init, making, (parts) => runtime.create(id, { ...parts, ...how }));
     task.findGroup();
   }
 
   #startExec(runtime: OciRuntime, making: MakeContext, task: Task, exec: Process): Promise<void> {
-    return makeProcess(exec, making, (parts) => runtime.exec(task.id, parts, exec.record.spec));
+    const made = makeProcess(exec, making, (parts) => runtime.exec(task.id, parts, exec.record.spec));
+    return whileDoing(`starting ${exec.name}`, made);
   }
 
   /** Deletes a process; of an init process the whole task. */

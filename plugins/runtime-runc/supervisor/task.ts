@@ -25,6 +25,7 @@ import type { EventLog } from './events.js';
 import type { CheckpointFlags, OciRuntime } from './oci-runtime.js';
 import { Process, type Size } from './process.js';
 import type { Reaper } from './reaper.js';
+import { keepUntold } from './untold.js';
 
 /** Milliseconds that execs may take to end after their container's init process has. */
 const EXEC_GRACE = 2000;
@@ -41,6 +42,8 @@ export interface TaskParts {
   readonly events: EventLog;
   /** Makes an exec's process: runs the runtime, and takes over what it made. */
   startExec(task: Task, process: Process): Promise<void>;
+  /** Removes what the runtime keeps of the container, which has ended. */
+  removeContainer(): Promise<void>;
   /** Unmounts the root filesystem, if it was mounted for the task. */
   unmount(): Promise<void>;
   onError(error: unknown): void;
@@ -70,6 +73,7 @@ export class Task {
   #oom: Watch | undefined;
   #paused: Status | undefined;
   #deleted = false;
+  readonly #untold = new Map<Process, () => void>();
 
   constructor(record: ProcessRecord, parts: TaskParts) {
     this.id = record.id;
@@ -130,7 +134,8 @@ export class Task {
   }
 
   async #startInit(process: Process): Promise<void> {
-    await process.start(() => this.#parts.runtime.start(this.id));
+    const { runtime } = this.#parts;
+    await process.start(() => (process.record.task?.restored ? Promise.resolve() : runtime.start(this.id)));
     this.#parts.events.publish('/tasks/start', TaskStart, { containerId: this.id, pid: process.record.pid });
   }
 
@@ -165,6 +170,7 @@ export class Task {
       terminalFd: 0,
       task: undefined,
       spec,
+      inputClosed: false,
     });
     process.save();
     this.#parts.events.publish('/tasks/exec-added', TaskExecAdded, { containerId: this.id, execId });
@@ -189,7 +195,7 @@ export class Task {
     if (process.record.pid !== 0 && !process.stopped) throw failedPrecondition(`${process.name} is running`);
     if (process.stopped) await process.told;
     this.#processes.delete(process.record.execId);
-    process.forget();
+    this.#forget(process);
     return ended(process);
   }
 
@@ -197,7 +203,7 @@ export class Task {
     if (!init.stopped && init.record.status !== Status.CREATED) throw failedPrecondition(`${init.name} is running`);
     if (!init.stopped) init.signal(SIGKILL);
     await init.told;
-    await this.#parts.runtime.delete(this.id);
+    await this.#parts.removeContainer();
     await this.#parts.unmount();
     this.#oom?.close();
     this.#deleted = true;
@@ -210,7 +216,8 @@ export class Task {
       exitStatus: exit.status,
       exitedAt: exit.at,
     });
-    for (const process of this.#processes.values()) process.forget();
+    // Init comes last: by its record a successor finds those of its execs, should we die on the way.
+    for (const process of [...this.#processes.values()].reverse()) this.#forget(process);
     return { pid, exit };
   }
 
@@ -312,16 +319,22 @@ export class Task {
 
   async #tellExit(process: Process): Promise<void> {
     if (process === this.init) await this.#endExecs();
-    const { pid, exit } = ended(process);
-    const { id, execId } = process.record;
-    const message = { containerId: id, id: execId || id, pid, exitStatus: exit.status, exitedAt: exit.at };
-    this.#parts.events.publish('/tasks/exit', TaskExit, message, () => this.#delivered(process, exit));
+    const { exit } = ended(process);
+    this.#parts.events.publish('/tasks/exit', TaskExit, exitMessage(process), () => this.#delivered(process, exit));
     process.markTold();
   }
 
   #delivered(process: Process, exit: Exit): void {
     exit.delivered = true;
+    this.#untold.get(process)?.();
+    this.#untold.delete(process);
     if (this.#processes.get(process.record.execId) === process && !this.#deleted) process.save();
+  }
+
+  /** Its record goes; what it tells of an exit that nobody has heard of yet stays. */
+  #forget(process: Process): void {
+    if (process.record.exit?.delivered === false) this.#untold.set(process, keepUntold(exitMessage(process)));
+    process.forget();
   }
 
   /** Nothing of a container outlives its init process; what the kernel does not see to is done here. */
@@ -347,5 +360,11 @@ export class Task {
 }
 
 const NEVER: Exit = { status: 0, at: undefined, delivered: true };
+
+function exitMessage(process: Process): TaskExit {
+  const { id, execId } = process.record;
+  const { pid, exit } = ended(process);
+  return { containerId: id, id: execId || id, pid, exitStatus: exit.status, exitedAt: exit.at };
+}
 
 const ended = ({ record }: Process): { pid: number; exit: Exit } => ({ pid: record.pid, exit: record.exit ?? NEVER });

@@ -1,0 +1,74 @@
+/** The process behind a proxy plugin: late, dying, hanging or lying, it costs one call an error and nobody else anything. */
+import { dataLoss, deadlineExceeded, hasCode, KeelsonError, unavailable } from '../../kernel/errors.js';
+import type { ProxySettings } from '../../lib/proxy-settings.js';
+import { Channel } from '../../lib/rpc/channel.js';
+import type { ServiceDefinition } from '../../lib/rpc/definition.js';
+import { isExpected } from '../../lib/rpc/status.js';
+import type { CallOptions, Stub } from '../../lib/rpc/stub.js';
+
+/** Most milliseconds between two attempts to connect again. */
+const MAX_BACKOFF = 3000;
+
+export class Remote {
+  readonly name: string;
+  readonly #settings: ProxySettings;
+  readonly #channel: Channel;
+
+  constructor(name: string, settings: ProxySettings) {
+    this.name = name;
+    this.#settings = settings;
+    this.#channel = new Channel({ address: settings.address, maxBackoff: MAX_BACKOFF });
+  }
+
+  stub<D extends ServiceDefinition>(service: D): Stub<D> {
+    return this.#channel.stub(service, this.#settings.namespace);
+  }
+
+  /**
+   * Makes one call once the socket answers. UNAVAILABLE when it does not, or
+   * dies meanwhile; DEADLINE_EXCEEDED when the call is not answered in time;
+   * errors of the process itself are passed on with its name.
+   */
+  async call<T>(what: string, make: (options: CallOptions) => Promise<T>, scope: CallOptions = {}): Promise<T> {
+    await this.#connected();
+    try {
+      return await make({ timeout: this.#settings.timeout * 1000, ...scope });
+    } catch (error) {
+      throw this.explain(what, error);
+    }
+  }
+
+  /** As {@link call}, for calls that stream: the time is for all of it. */
+  async *each<T>(what: string, make: (options: CallOptions) => AsyncIterable<T>): AsyncIterable<T> {
+    await this.#connected();
+    try {
+      yield* make({ timeout: this.#settings.timeout * 1000 });
+    } catch (error) {
+      throw this.explain(what, error);
+    }
+  }
+
+  /** An answer that cannot be true. */
+  lie(what: string): KeelsonError {
+    return dataLoss(`proxy plugin "${this.name}" ${what}`, { remedy: 'it is broken: ask its makers' });
+  }
+
+  explain(what: string, error: unknown): unknown {
+    if (!isExpected(error)) return error;
+    const doing = `proxy plugin "${this.name}", ${what}`;
+    if (hasCode(error, 'DEADLINE_EXCEEDED'))
+      return deadlineExceeded(`${doing}: no answer within ${this.#settings.timeout} s`, { cause: error });
+    return new KeelsonError(error.code, `${doing}: ${error.message}`, { cause: error });
+  }
+
+  close(): void {
+    this.#channel.close();
+  }
+
+  async #connected(): Promise<void> {
+    const { address, connect_timeout: seconds } = this.#settings;
+    if (await this.#channel.ready(seconds * 1000)) return;
+    const remedy = 'start the process that serves it';
+    throw unavailable(`proxy plugin "${this.name}" does not answer at "${address}"`, { remedy });
+  }
+}
