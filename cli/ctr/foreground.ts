@@ -43,10 +43,18 @@ export async function inForeground(
   using _raw = stdio.terminal ? rawTerminal() : undefined;
   await start?.();
   const detached = Promise.withResolvers<Ending>();
-  const leave = (): void => detached.resolve({ kind: 'detached' });
+  let left = false;
+  const leave = (): void => {
+    left = true;
+    detached.resolve({ kind: 'detached' });
+  };
+  const closeInput = async (): Promise<void> => {
+    // Our input ends with the keys that leave; that of the process does not.
+    if (!left) await client.tasks.closeIO({ ...name, stdin: true }).catch(report('close stdin'));
+  };
   const output = streams.connect({
     stdin: stdio.terminal ? process.stdin.pipe(detachOn(parseKeys(detachKeys), leave)) : process.stdin,
-    onStdinEnd: () => client.tasks.closeIO({ ...name, stdin: true }).catch(report('close stdin')),
+    onStdinEnd: closeInput,
     stdout: process.stdout,
     stderr: process.stderr,
   });
@@ -56,12 +64,15 @@ export async function inForeground(
   const stopSignals = forwardSignals(async (signal) => {
     await client.tasks.kill({ ...name, signal }).catch(report('signal'));
   });
-  const exited = Promise.all([client.tasks.wait(name), output]).then(
+  const over = new AbortController();
+  const exited = Promise.all([client.tasks.wait(name, { signal: over.signal }), output]).then(
     ([{ exitStatus }]): Ending => ({ kind: 'exited', code: exitStatus }),
   );
   try {
     return await Promise.race([exited, detached.promise]);
   } finally {
+    // A call that is open would keep this program alive.
+    over.abort();
     stopSizes();
     stopSignals();
     process.stdin.destroy();

@@ -29,6 +29,7 @@ import {
   withSeccomp,
   withTerminal,
 } from '../../lib/oci/runtime-spec.js';
+import { seccompProfile } from './seccomp-profile.js';
 import { DEFAULT_FIFO_DIRECTORY } from './stdio.js';
 
 export interface RunOptions {
@@ -61,6 +62,7 @@ export interface RunOptions {
   readonly readOnly?: boolean;
   readonly allowNewPrivs?: boolean;
   readonly seccomp: boolean;
+  readonly seccompProfile?: string;
 }
 
 const collect = (value: string, previous: readonly string[]): readonly string[] => [...previous, value];
@@ -114,6 +116,11 @@ export const withRunOptions = (command: Command): Command =>
     .option('--net-host', 'share the network of the host')
     .option('--read-only', 'make its root filesystem read-only')
     .option('--allow-new-privs', 'let its programs gain privileges by setuid')
+    .option('--seccomp', 'filter its system calls by the default profile; so it is without any option, too', true)
+    .option(
+      '--seccomp-profile <path>',
+      'filter its system calls by the profile of a file (JSON, as runtime specs have it)',
+    )
     .option('--no-seccomp', 'do not filter its system calls')
     .option('--fifo-dir <path>', 'directory of the streams of its process', DEFAULT_FIFO_DIRECTORY);
 
@@ -161,6 +168,11 @@ async function envFile(path: string | undefined): Promise<readonly string[]> {
   if (path === undefined) return [];
   const lines = (await readFile(path, 'utf8')).split('\n').map((line) => line.trim());
   return lines.filter((line) => line !== '' && !line.startsWith('#'));
+}
+
+async function systemCallFilter({ seccomp, seccompProfile: path }: RunOptions): Promise<readonly Change[]> {
+  if (!seccomp) return [];
+  return [path === undefined ? withSeccomp : await seccompProfile(path)];
 }
 
 /** Every device node below /dev, pseudo-terminals and the container's own mounts aside. */
@@ -211,6 +223,6 @@ export async function specChanges(
     ...(cgroup === undefined ? [] : [withCgroup(cgroup)]),
     ...(options.privileged
       ? [privileged(await grantableCapabilities(), hostDevices())]
-      : when(options.seccomp, withSeccomp)),
+      : await systemCallFilter(options)),
   ];
 }

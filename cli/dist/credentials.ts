@@ -1,6 +1,9 @@
-/** Credentials from the command line. */
+/** Credentials from the command line, or from Docker's configuration. */
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import type { RegistryCredentials } from '../../client/index.js';
 import { invalidArgument } from '../../kernel/errors.js';
+import { findLogin } from '../../lib/docker-config/login.js';
 
 export interface UserOptions {
   /** `NAME:PASSWORD`, or a name alone with `passwordStdin`. */
@@ -21,8 +24,8 @@ async function firstLine(input: NodeJS.ReadableStream): Promise<string> {
   return text.split('\n', 1)[0]?.replace(/\r$/, '') ?? '';
 }
 
-/** What to answer a registry that asks; undefined when nothing was given. */
-export async function readCredentials(
+/** What to answer a registry that asks, when the command line says. */
+async function fromOptions(
   { user, passwordStdin }: UserOptions,
   input: NodeJS.ReadableStream,
 ): Promise<RegistryCredentials | undefined> {
@@ -39,4 +42,28 @@ export async function readCredentials(
     throw invalidArgument('--user has no password; write NAME:PASSWORD, or give it by --password-stdin');
   }
   return { username: user.slice(0, colon), secret: user.slice(colon + 1) };
+}
+
+/** Milliseconds until a credential helper is given up on; it may ask its user something. */
+const HELPER_DEADLINE = 60_000;
+
+/** `config.json` of the user, as Docker finds it. */
+const configFile = (env: NodeJS.ProcessEnv): string =>
+  join(env.DOCKER_CONFIG || join(env.HOME || homedir(), '.docker'), 'config.json');
+
+const defined = (env: NodeJS.ProcessEnv): Record<string, string> =>
+  Object.fromEntries(Object.entries(env).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])));
+
+/**
+ * How to answer registries that ask: by the command line, else by Docker's
+ * `config.json` of the user and the credential helpers it names.
+ */
+export async function credentialsFor(
+  options: UserOptions,
+  input: NodeJS.ReadableStream,
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<(host: string) => Promise<RegistryCredentials | undefined>> {
+  const given = await fromOptions(options, input);
+  if (given) return async () => given;
+  return (host) => findLogin(configFile(env), host, { env: defined(env), deadline: HELPER_DEADLINE });
 }

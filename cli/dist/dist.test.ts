@@ -1,7 +1,7 @@
 /** The program itself, against a kernel with the real plugins. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { z } from 'zod';
@@ -16,6 +16,7 @@ import { refuse, ScriptedRegistry } from '../../test/hostile/registry.js';
 const MAIN = join(import.meta.dirname, 'main.js');
 const SECRET = 'canary-7781';
 const PLUGINS = [
+  'containers-service',
   'content',
   'content-service',
   'diff',
@@ -59,7 +60,7 @@ describe('dist', () => {
 
   const dist = (args: readonly string[], input: string | Uint8Array = '') =>
     run(process.execPath, [MAIN, ...args], {
-      env: { CONTAINERD_ADDRESS: address, CONTAINERD_NAMESPACE: 'cli' },
+      env: { CONTAINERD_ADDRESS: address, CONTAINERD_NAMESPACE: 'cli', DOCKER_CONFIG: '/nonexistent' },
       input,
     });
   const ok = async (...args: readonly string[]): Promise<string> => {
@@ -139,6 +140,12 @@ describe('dist', () => {
       assert.match(wrong.stderr, /refused the credentials/);
       assert.ok(!`${wrong.stderr}${wrong.stdout}`.includes(SECRET));
       await fails(['pull', '--user', 'me', text], /--password-stdin/);
+      const home = join(directory.path, 'docker');
+      await mkdir(home);
+      const auth = Buffer.from(`me:${SECRET}`).toString('base64');
+      await writeFile(join(home, 'config.json'), JSON.stringify({ auths: { [guarded.host]: { auth } } }));
+      const byFile = await run(process.execPath, [MAIN, '-a', address, 'pull', text], { env: { DOCKER_CONFIG: home } });
+      assert.match(byFile.stderr, /404/);
     });
 
     it('explains what went wrong', async () => {
@@ -153,6 +160,54 @@ describe('dist', () => {
       const { code, stderr } = await dist(['pull']);
       assert.equal(code, 1);
       assert.match(stderr, /missing required argument/);
+    });
+  });
+
+  describe('push, export and import', () => {
+    beforeEach(() => ok('pull', '--quiet', reference));
+
+    it('bring an image to a registry and back', async () => {
+      const copy = `${registry.host}/copy/busybox:v1`;
+      const lines = (await ok('push', '--plain-http', copy, reference)).trimEnd().split('\n');
+      assert.match(lines.at(-1) ?? '', new RegExp(`^${copy} sha256:[0-9a-f]{64}$`));
+      assert.ok(
+        lines.some((line) => /^layer [0-9a-f]{12} (complete|already exists)/.test(line)),
+        lines.join('\n'),
+      );
+      await ok('-n', 'copied', 'pull', '--plain-http', '-q', copy);
+      assert.match(await ok('-n', 'copied', 'images', 'check'), /complete \(3\/3\) +true/);
+      const again = parse(
+        z.object({ name: z.string(), digest: z.string() }),
+        await ok('images', 'push', '--format', 'json', '--plain-http', copy, reference),
+      );
+      assert.equal(`${again.name} ${again.digest}`, lines.at(-1));
+      await fails(['push', '--plain-http', copy, 'absent'], /absent/);
+    });
+
+    it('write an archive that the other takes', async () => {
+      const file = join(directory.path, 'busybox.tar');
+      await ok('export', file, reference);
+      const names = await ok('-n', 'imported', 'import', '-q', file);
+      assert.equal(names, `${reference}\n`);
+      assert.match(await ok('-n', 'imported', 'images', 'check'), /complete \(3\/3\) +true/);
+      const { bytes } = await dist(['export', '-', reference]);
+      assert.deepEqual(bytes, await readFile(file));
+      const piped = await dist(['-n', 'piped', 'import', '--base-name', 'some.where/x', '--digests', '-'], bytes);
+      assert.equal(piped.code, 0, piped.stderr);
+      assert.match(await ok('-n', 'piped', 'images', 'ls', '-q'), /^some\.where\/x@sha256:[0-9a-f]{64}$/m);
+      const json = await ok('-n', 'again', 'images', 'import', '--format', 'json', '--index-name', 'all', file);
+      assert.deepEqual(parse(z.object({ images: z.array(z.string()) }), json).images, ['all', reference]);
+    });
+
+    it('leave no half a file, and say what is wrong', async () => {
+      const file = join(directory.path, 'absent.tar');
+      await fails(['export', file, 'absent'], /absent/);
+      await fails(['import', file], /ENOENT/);
+      await fails(['import', join(import.meta.dirname, 'main.js')], /malformed tar archive|neither an OCI layout/);
+      assert.deepEqual(
+        (await readdir(directory.path)).filter((name) => name.startsWith('absent')),
+        [],
+      );
     });
   });
 
@@ -193,7 +248,7 @@ describe('dist', () => {
       assert.deepEqual([whole.stdout, whole.stderr], [`${digest}\n`, '']);
       const again = await dist(['ingest', 'other', ...sized], bytes);
       assert.equal(again.stdout, `${digest}\n`);
-      const file = join(directory.path, 'out');
+      const file = join(directory.path, 'got');
       await ok('content', 'get', digest, '--output', file);
       assert.deepEqual(await readFile(file), bytes);
       const piped = await dist(['get', digest]);
@@ -217,6 +272,58 @@ describe('dist', () => {
       await ok('-n', 'fetched', 'fetch', '--plain-http', '-q', reference);
       assert.match(await ok('-n', 'fetched', 'images', 'check'), /complete \(3\/3\) +false/);
     });
+  });
+
+  it('makes layers of directories and of root filesystems, and unpacks them', async () => {
+    const at = (name: string) => join(directory.path, name);
+    for (const name of ['lower', 'upper', 'out']) await mkdir(at(name));
+    await writeFile(at('lower/gone'), 'x');
+    await writeFile(at('upper/new'), 'hello');
+    const digest = (await ok('diff', '--source-date-epoch', '1', at('lower'), at('upper'))).trim();
+    assert.match(digest, /^sha256:[0-9a-f]{64}$/);
+    assert.equal((await ok('diff', '--source-date-epoch', '1', at('lower'), at('upper'))).trim(), digest);
+    await writeFile(at('out/gone'), 'y');
+    assert.match(await ok('apply', at('out'), digest), /^sha256:/);
+    assert.deepEqual(await readdir(at('out')), ['new']);
+    await ok('pull', '--quiet', reference);
+    const top = (await ok('rootfs', 'unpack', reference)).trim();
+    await ok('rootfs', 'prepare', 'changed', top);
+    const layer = parse(
+      z.object({ digest: z.string(), mediaType: z.string(), size: z.number() }),
+      await ok('rootfs', 'diff', '--format', 'json', '--compression', 'zstd', 'changed'),
+    );
+    assert.match(layer.mediaType, /zstd$/);
+    const whole = (await ok('rootfs', 'diff', top)).trim();
+    assert.notEqual(whole, layer.digest);
+    await ok('rootfs', 'rm', 'changed');
+    await fails(['diff', '--compression', 'rar', at('lower'), at('upper')], /none of none, gzip, zstd/);
+    await ok('delete', digest, layer.digest, whole);
+  });
+
+  it('says what takes how much, and takes it back', async () => {
+    const space = ['-n', 'space'];
+    await ok(...space, 'pull', '--quiet', reference);
+    await ok(...space, 'images', 'tag', reference, 'example.com/other:1');
+    const numbers = z.object({ name: z.string(), content: z.number(), unpacked: z.number() });
+    const { images, total } = parse(
+      z.object({ images: z.array(numbers), total: z.object({ content: z.number(), snapshotBytes: z.number() }) }),
+      await ok(...space, 'usage', '--format', 'json'),
+    );
+    assert.equal(images.length, 2);
+    assert.equal(images[0]?.content, total.content);
+    assert.ok((images[0]?.unpacked ?? 0) > 100_000);
+    assert.match(await ok(...space, 'usage'), /^IMAGE +CONTENT +UNPACKED\n.*TOTAL/s);
+    assert.equal(
+      await ok(...space, 'prune', '--all', '--dry-run', 'name==example.com/other:1'),
+      'example.com/other:1\n',
+    );
+    assert.match(await ok(...space, 'prune'), /^freed 0 B of content \(0 blobs\) and 0 B in 0 snapshots\n$/);
+    assert.match(
+      await ok(...space, 'prune', '--all'),
+      /example\.com\/other:1\n(.*\n)*freed \d.*\(3 blobs\).* in 1 snapshots\n/,
+    );
+    assert.equal(await ok(...space, 'images', 'ls', '-q'), '');
+    assert.equal(await ok(...space, 'content', 'ls', '-q'), '');
   });
 
   it('prepares root filesystems', async () => {

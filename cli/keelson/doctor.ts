@@ -8,6 +8,7 @@ import { connect } from '../../client/index.js';
 import { messageOf } from '../../kernel/errors.js';
 import { gzipEngine } from '../../lib/inflate/decompressor.js';
 import { AT_FDCWD, close, ENOSYS, O_PATH, openat2, RESOLVE_IN_ROOT } from '../../lib/linux/file.js';
+import { readKernelFile } from '../../lib/linux/kernel-file.js';
 import { mountTable } from '../../lib/linux/mount-table.js';
 import { ProcessHandle } from '../../lib/linux/pidfd.js';
 
@@ -64,7 +65,7 @@ const pidfd: Check = () => {
 };
 
 const filesystems = (): readonly string[] =>
-  readFileSync('/proc/filesystems', 'utf8')
+  readKernelFile('/proc/filesystems')
     .split('\n')
     .map((line) => line.split('\t').at(-1) ?? '');
 
@@ -90,7 +91,7 @@ const cgroups: Check = () => {
   const unified = mounts.find(({ type }) => type === 'cgroup2');
   const legacy = mounts.filter(({ type }) => type === 'cgroup');
   if (unified?.target === '/sys/fs/cgroup') {
-    const controllers = readFileSync('/sys/fs/cgroup/cgroup.controllers', 'utf8').trim();
+    const controllers = readKernelFile('/sys/fs/cgroup/cgroup.controllers').trim();
     return finding('cgroups', 'ok', `version 2: ${controllers}`);
   }
   if (legacy.length > 0) return finding('cgroups', 'ok', `version 1${unified ? ', and 2 without controllers' : ''}`);
@@ -145,7 +146,7 @@ const inflate: Check = () => {
 const MIN_FILES = 65_536;
 
 const openFiles: Check = () => {
-  const limits = readFileSync('/proc/self/limits', 'utf8');
+  const limits = readKernelFile('/proc/self/limits');
   const [, soft = '', hard = ''] = /^Max open files\s+(\S+)\s+(\S+)/m.exec(limits) ?? [];
   const enough = hard === 'unlimited' || Number(hard) >= MIN_FILES;
   const remedy = `raise it to ${MIN_FILES} or more, for example with LimitNOFILE= of systemd`;

@@ -2,8 +2,11 @@
 import { Command } from 'commander';
 import { REVISION, VERSION } from '../../lib/version.js';
 import { runProgram, withConnection } from '../connection.js';
+import { conformanceCommand } from './conformance-command.js';
 import { doctorCommand } from './doctor-command.js';
+import { pluginCommand } from './plugin-command.js';
 import { pluginsCommand } from './plugins-command.js';
+import { reloadCommand } from './reload-command.js';
 
 const program = withConnection(
   new Command('keelson')
@@ -12,4 +15,7 @@ const program = withConnection(
 );
 program.addCommand(pluginsCommand());
 program.addCommand(doctorCommand());
+program.addCommand(conformanceCommand());
+program.addCommand(reloadCommand());
+program.addCommand(pluginCommand());
 await runProgram(program);

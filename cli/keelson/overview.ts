@@ -1,6 +1,5 @@
 /** What a daemon is made of: as a running one tells, or as a configuration plans it. */
 import type { Client, Plugin } from '../../client/index.js';
-import { builtins } from '../../config/builtins.js';
 import { loadConfig } from '../../config/load.js';
 import { createKernel, KernelError, type PluginStatus } from '../../kernel/index.js';
 
@@ -33,6 +32,13 @@ export interface Overview {
 /** The words by which a plugin that cannot run here is told from one that is broken. */
 const SKIP = /(?:: )?skip plugin$/;
 
+/** What there is to say of a plugin that runs: its process, and what it has to answer for. */
+function remarkOn(exports: Readonly<Record<string, string>>): string {
+  const faults = exports['io.keelson.faults'];
+  const blame = faults === undefined ? [] : [`${faults} faults, the last: ${exports['io.keelson.last-fault']}`];
+  return [exports['io.keelson.process'] ?? [], blame].flat().join('; ');
+}
+
 function liveRow({ type, id, initErr, exports }: Plugin): Row {
   const reason = initErr?.message ?? '';
   return {
@@ -42,7 +48,7 @@ function liveRow({ type, id, initErr, exports }: Plugin): Row {
     status: initErr === undefined ? 'ok' : SKIP.test(reason) ? 'skip' : 'error',
     millis: exports['io.keelson.start-millis'] ?? '',
     source: exports['io.keelson.source'] ?? '',
-    reason: reason.replace(SKIP, ''),
+    reason: reason.replace(SKIP, '') || remarkOn(exports),
   };
 }
 
@@ -72,8 +78,8 @@ const plannedRow = ({ id, wire, outcome, reason = '', source }: PluginStatus): R
 
 /** Throws {@link KernelError} when the configuration has problems that keep a daemon from starting. */
 export async function plannedOverview(file: string | undefined): Promise<Overview> {
-  const { settings, problems, locate, packagesFrom } = await loadConfig(file === undefined ? {} : { file });
-  const plan = await createKernel(settings, { builtins, locate, packagesFrom }).inspect();
+  const { kernel, builtins, problems, locate, packagesFrom } = await loadConfig(file === undefined ? {} : { file });
+  const plan = await createKernel(kernel, { builtins, locate, packagesFrom }).inspect();
   const failed = new Set(plan.plugins.map(({ reason }) => reason));
   const fatal = [...problems, ...plan.problems.filter(({ message }) => !failed.has(message))];
   if (fatal.length > 0) throw new KernelError('INVALID_ARGUMENT', 'checking the configuration', fatal);

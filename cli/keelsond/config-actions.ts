@@ -2,7 +2,7 @@
 import { type LoadedConfig, type LoadOptions, loadConfig } from '../../config/load.js';
 import { annotatedDefault, dump, jsonSchema } from '../../config/render.js';
 import type { Problem } from '../../kernel/errors.js';
-import { starterOf } from './daemon.js';
+import { starterOf } from './reload.js';
 
 const problemsOf = async (config: LoadedConfig): Promise<readonly Problem[]> => [
   ...config.problems,

@@ -1,89 +1,27 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { stringify } from 'smol-toml';
-import { builtins } from '../../config/builtins.js';
 import { DatagramSocket } from '../../test/harness/datagram.js';
-import { eventually } from '../../test/harness/eventually.js';
-import { type Scratch, scratch } from '../../test/harness/scratch.js';
+import { configure, Keelsond } from '../../test/harness/keelsond.js';
+import { scratch } from '../../test/harness/scratch.js';
 import { humanLine, LogSink } from './log.js';
 
-const MAIN = join(import.meta.dirname, 'main.js');
-
-/** The text of a plugin module whose `start` has this body. */
-const moduleOf = (id: string, body: string): string => `
-  const config = { '~standard': { version: 1, vendor: 'none', validate: (value) => ({ value }) } };
-  export const plugin = { id: '${id}', api: 1, wire: { type: 'test', id: '${id}' }, config, requires: {}, provides: {},
-    start: async ({ onStop, stateDir, signal }) => { ${body}; return {}; } };`;
-
-class Daemon implements AsyncDisposable {
-  readonly #process: ChildProcess;
-  readonly ended: Promise<number | string>;
-  output = '';
-
-  constructor(directory: Scratch, args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-    const at = ['--root', join(directory.path, 'root'), '--state', join(directory.path, 'state')];
-    const config = ['--config', join(directory.path, 'config.toml')];
-    this.#process = spawn(process.execPath, [MAIN, ...config, ...at, ...args], { env: { ...process.env, ...env } });
-    this.#process.stderr?.on('data', (text) => {
-      this.output += text;
-    });
-    this.ended = new Promise((resolve) => this.#process.on('exit', (code, signal) => resolve(code ?? signal ?? '')));
-  }
-
-  get pid(): number {
-    return this.#process.pid ?? 0;
-  }
-
-  kill(signal: NodeJS.Signals): void {
-    this.#process.kill(signal);
-  }
-
-  async says(text: string | RegExp): Promise<void> {
-    const pattern = new RegExp(text);
-    await eventually(`${pattern} in the log`, () => (pattern.test(this.output) ? true : undefined)).catch((error) => {
-      throw new Error(`${error.message}; it said:\n${this.output}`);
-    });
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#process.kill('SIGKILL');
-    await this.ended;
-  }
-}
-
-/** A configuration of these plugins alone, each given by the body of its `start`. */
-function configure(
-  directory: Scratch,
-  plugins: Readonly<Record<string, string>>,
-  required: readonly string[] = [],
-): void {
-  for (const [id, body] of Object.entries(plugins))
-    writeFileSync(join(directory.path, `${id}.mjs`), moduleOf(id, body));
-  const entries = Object.keys(plugins).map((id) => [id, { path: `${id}.mjs` }]);
-  const settings = {
-    disabled_plugins: Object.keys(builtins),
-    required_plugins: required,
-    plugins: Object.fromEntries(entries),
-  };
-  writeFileSync(join(directory.path, 'config.toml'), stringify(settings));
-}
-
 describe('keelsond', () => {
-  it('tells systemd, survives SIGHUP, describes itself on SIGUSR1, and stops cleanly on SIGTERM', async () => {
+  it('tells systemd, reloads on SIGHUP, describes itself on SIGUSR1, and stops cleanly on SIGTERM', async () => {
     await using directory = await scratch('keelsond');
     configure(directory, {
       calm: "onStop(() => console.error('calm is stopped')); (await import('node:fs')).writeFileSync(stateDir() + '/file', '')",
     });
     const address = join(directory.path, 'notify.sock');
     using manager = new DatagramSocket(address);
-    await using daemon = new Daemon(directory, ['-l', 'debug'], { NOTIFY_SOCKET: address });
+    await using daemon = new Keelsond(directory, ['-l', 'debug'], { NOTIFY_SOCKET: address });
     await daemon.says('"msg":"ready"');
     assert.equal(manager.receive(), 'READY=1');
     daemon.kill('SIGHUP');
-    await daemon.says('cannot be reloaded yet');
+    await daemon.says('configuration reloaded');
+    assert.match(manager.receive() ?? '', /^RELOADING=1\nMONOTONIC_USEC=\d+$/);
+    assert.equal(manager.receive(), 'READY=1');
     daemon.kill('SIGUSR1');
     await daemon.says(/"faults":0.*"calm: ok".*state of the daemon/);
     daemon.kill('SIGTERM');
@@ -99,7 +37,7 @@ describe('keelsond', () => {
       thrower: "setTimeout(() => { throw new Error('thrown later') }, 20)",
       rejecter: "setTimeout(() => { Promise.reject(new Error('rejected later')) }, 40)",
     });
-    await using daemon = new Daemon(directory, []);
+    await using daemon = new Keelsond(directory, []);
     await daemon.says('"msg":"ready"');
     await daemon.says(/"level":"error".*"plugin":"thrower".*thrown later.*"msg":"uncaught exception"/);
     await daemon.says(/"plugin":"rejecter".*"faults":2.*rejected later.*"msg":"unhandled rejection"/);
@@ -111,12 +49,12 @@ describe('keelsond', () => {
     await using directory = await scratch('keelsond');
     configure(directory, { broken: "throw new Error('no luck')", fine: '' });
     {
-      await using daemon = new Daemon(directory, []);
+      await using daemon = new Keelsond(directory, []);
       await daemon.says('"msg":"ready"');
       assert.match(daemon.output, /"plugin":"broken","outcome":"error".*no luck/);
     }
     configure(directory, { broken: "throw new Error('no luck')", fine: '' }, ['broken']);
-    await using daemon = new Daemon(directory, []);
+    await using daemon = new Keelsond(directory, []);
     assert.equal(await daemon.ended, 1);
     assert.match(daemon.output, /"level":"fatal".*required plugin \\"broken\\" ended as error: .*no luck/);
   });
@@ -127,7 +65,7 @@ describe('keelsond', () => {
       join(directory.path, 'config.toml'),
       'rooot = 1\n[plugins.content.config]\nnope = 1\n[plugins.cotnent]\n',
     );
-    await using daemon = new Daemon(directory, ['--log-level', 'loud']);
+    await using daemon = new Keelsond(directory, ['--log-level', 'loud']);
     assert.equal(await daemon.ended, 1);
     for (const text of [
       'config.toml:1:1: rooot: ',
@@ -142,23 +80,23 @@ describe('keelsond', () => {
   it('gives the root to one daemon; the other exits at once and names it', async () => {
     await using directory = await scratch('keelsond');
     configure(directory, { fine: '' });
-    await using first = new Daemon(directory, []);
+    await using first = new Keelsond(directory, []);
     await first.says('"msg":"ready"');
     const begin = performance.now();
-    await using second = new Daemon(directory, []);
+    await using second = new Keelsond(directory, []);
     assert.equal(await second.ended, 1);
     assert.ok(performance.now() - begin < 5000);
     assert.match(second.output, new RegExp(`in use by process ${first.pid};`));
     first.kill('SIGKILL');
     await first.ended;
-    await using third = new Daemon(directory, []);
+    await using third = new Keelsond(directory, []);
     await third.says('"msg":"ready"');
   });
 
   it('exits at once on the second signal, while a plugin hangs in its stop', async () => {
     await using directory = await scratch('keelsond');
     configure(directory, { hanging: 'onStop(() => new Promise(() => {}))' });
-    await using daemon = new Daemon(directory, []);
+    await using daemon = new Keelsond(directory, []);
     await daemon.says('"msg":"ready"');
     daemon.kill('SIGTERM');
     await daemon.says('"msg":"stopping"');
@@ -173,7 +111,7 @@ describe('keelsond', () => {
       first: "onStop(() => console.error('first is stopped'))",
       slow: "console.error('slow begins'); await new Promise((resolve) => signal.addEventListener('abort', resolve))",
     });
-    await using daemon = new Daemon(directory, []);
+    await using daemon = new Keelsond(directory, []);
     await daemon.says('slow begins');
     daemon.kill('SIGTERM');
     assert.equal(await daemon.ended, 0);

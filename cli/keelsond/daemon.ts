@@ -1,36 +1,35 @@
 /** The daemon: reads its configuration, runs a kernel, and stops it when told to. */
+import './interpret-schemas.js';
 import { flushCompileCache } from 'node:module';
 import type { Logger } from 'pino';
-import { builtins } from '../../config/builtins.js';
-import { type LoadedConfig, type LoadOptions, loadConfig } from '../../config/load.js';
-import { createKernel, type Kernel, type KernelStarter, messageOf } from '../../kernel/index.js';
+import { type LoadOptions, loadConfig } from '../../config/load.js';
+import { type Kernel, messageOf } from '../../kernel/index.js';
 import { VERSION } from '../../lib/version.js';
 import { Faults } from './faults.js';
 import { openLog } from './log.js';
 import { notify } from './notify.js';
-import { describeOnSignal, stopOnSignal, surviveHangup } from './signals.js';
+import { Configuration } from './reload.js';
+import { describeOnSignal, reloadOnSignal, stopOnSignal } from './signals.js';
 
 /** Milliseconds for all plugins to stop, after which the process ends all the same. */
 const STOP_DEADLINE = 15_000;
-
-export const starterOf = ({ settings, locate, packagesFrom }: LoadedConfig, log?: Logger): KernelStarter =>
-  createKernel(settings, { builtins, locate, packagesFrom, ...(log && { log }) });
 
 /** Runs until told to stop. Resolves to the exit code. */
 export async function runDaemon(options: LoadOptions): Promise<number> {
   process.umask(0o077);
   const config = await loadConfig(options);
   const log = openLog(config.settings.log.level);
-  const faults = new Faults(log);
   let kernel: Kernel | undefined;
+  const faults = new Faults(log, (plugin, facts) => kernel?.advertise(plugin, { exports: facts }));
+  const configuration = new Configuration(options, config, log);
   faults.watch();
-  surviveHangup(log);
+  reloadOnSignal(log, configuration);
   describeOnSignal(log, faults, () => kernel?.report);
   const stopping = stopOnSignal(log);
   log.info({ version: VERSION, pid: process.pid, files: config.files }, 'starting');
   for (const warning of config.warnings) log.warn(warning);
   try {
-    kernel = await start(config, log, stopping);
+    kernel = await configuration.start(stopping);
   } catch (error) {
     // The message says it all; a stack would only point into the kernel.
     log.fatal(messageOf(error));
@@ -42,13 +41,6 @@ export async function runDaemon(options: LoadOptions): Promise<number> {
   await aborted(stopping);
   await notify('STOPPING=1', log);
   return stop(kernel, log);
-}
-
-async function start(config: LoadedConfig, log: Logger, stopping: AbortSignal): Promise<Kernel> {
-  const starter = starterOf(config, log);
-  if (config.problems.length === 0) return starter.start(stopping);
-  const problems = [...config.problems, ...(await starter.inspect()).problems];
-  throw new Error(`the configuration has errors:\n  ${problems.map(({ message }) => message).join('\n  ')}`);
 }
 
 const aborted = (signal: AbortSignal): Promise<void> =>

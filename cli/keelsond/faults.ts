@@ -1,13 +1,19 @@
 /** What nobody caught. A daemon that others depend on logs it, with the plugin it came from, and stays up. */
 import type { Logger } from 'pino';
-import { activePlugin } from '../../kernel/index.js';
+import { activePlugin, messageOf } from '../../kernel/index.js';
+
+/** Receives what introspection is to show of the plugin. */
+type Tell = (plugin: string, facts: Readonly<Record<string, string>>) => void;
 
 export class Faults {
   readonly #log: Logger;
+  readonly #tell: Tell;
+  readonly #byPlugin = new Map<string, number>();
   #count = 0;
 
-  constructor(log: Logger) {
+  constructor(log: Logger, tell: Tell) {
     this.#log = log;
+    this.#tell = tell;
   }
 
   /** How many there have been. */
@@ -22,6 +28,14 @@ export class Faults {
 
   #note(kind: string, thrown: unknown): void {
     this.#count += 1;
-    this.#log.error({ plugin: activePlugin(), faults: this.#count, err: thrown }, kind);
+    const plugin = activePlugin();
+    this.#log.error({ plugin, faults: this.#count, err: thrown }, kind);
+    if (plugin === undefined) return;
+    const count = (this.#byPlugin.get(plugin) ?? 0) + 1;
+    this.#byPlugin.set(plugin, count);
+    this.#tell(plugin, {
+      'io.keelson.faults': String(count),
+      'io.keelson.last-fault': `${kind}: ${messageOf(thrown)}`,
+    });
   }
 }

@@ -57,5 +57,17 @@ export class LogSink {
 export function openLog(level: string): Logger {
   const sink = new LogSink(STDERR, isatty(STDERR) ? humanLine : (json) => json);
   const formatters = { level: (label: string) => ({ level: label }) };
-  return pino({ level, base: null, timestamp: stdTimeFunctions.isoTime, formatters }, sink);
+  return pino({ level, base: null, timestamp: stdTimeFunctions.isoTime, formatters, onChild }, sink);
+}
+
+/** The logs of plugins, by plugin: a log that was made from another does not follow when that changes its level. */
+const children = new Map<string, Logger>();
+
+function onChild(log: Logger): void {
+  const { plugin, ...others } = log.bindings();
+  if (typeof plugin === 'string' && Object.keys(others).length === 0) children.set(plugin, log);
+}
+
+export function setLevel(log: Logger, level: string): void {
+  for (const each of [log, ...children.values()]) each.level = level;
 }

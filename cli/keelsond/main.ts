@@ -6,6 +6,7 @@ import type { LoadOptions, Override } from '../../config/load.js';
 import { messageOf } from '../../kernel/errors.js';
 import { REVISION, VERSION } from '../../lib/version.js';
 import { configCommand } from './config-command.js';
+import { publishCommand } from './publish-command.js';
 
 interface Flags {
   readonly config?: string;
@@ -42,6 +43,7 @@ const program = new Command('keelsond')
   });
 
 program.addCommand(configCommand(() => loadOptions(program.opts<Flags>())));
+program.addCommand(publishCommand(() => program.opts<Flags>().address));
 
 try {
   await program.parseAsync();

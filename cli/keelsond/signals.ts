@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import type { PluginReport } from '../../kernel/index.js';
 import type { Faults } from './faults.js';
+import type { Configuration } from './reload.js';
 
 /** Aborted by the first SIGTERM or SIGINT; the second one ends the process at once. */
 export function stopOnSignal(log: Logger): AbortSignal {
@@ -18,9 +19,12 @@ export function stopOnSignal(log: Logger): AbortSignal {
   return stop.signal;
 }
 
-/** SIGHUP would end a process that does not handle it. */
-export function surviveHangup(log: Logger): void {
-  process.on('SIGHUP', () => log.warn({ signal: 'SIGHUP' }, 'settings cannot be reloaded yet; restart to change them'));
+/** SIGHUP: the configuration is read again. What comes of it is in the log. */
+export function reloadOnSignal(log: Logger, configuration: Configuration): void {
+  process.on('SIGHUP', () => {
+    log.info({ signal: 'SIGHUP' }, 'reloading');
+    configuration.reload().catch((error: unknown) => log.debug({ err: error }, 'reload by signal failed'));
+  });
 }
 
 /** SIGUSR1: what the process is doing, into the log. */

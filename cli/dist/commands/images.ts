@@ -7,6 +7,9 @@ import { toIso, toMillis } from '../moments.js';
 import { type FormatOptions, formatOption, json, parseLabels, printList } from '../output.js';
 import { formatAge, formatBytes } from '../sizes.js';
 import { drawTree } from '../tree.js';
+import { addArchives } from './archive.js';
+import { addPull } from './pull.js';
+import { addPush } from './push.js';
 
 interface ListOptions extends FormatOptions {
   readonly quiet?: boolean;
@@ -125,6 +128,7 @@ async function inspect(client: Client, name: string, options: FormatOptions): Pr
 
 export const addImages = (program: Command): void => {
   const images = program.command('images').alias('image').alias('i').description('names of images');
+  for (const add of [addPull, addPush, addArchives]) add(images);
   images
     .command('ls', { isDefault: true })
     .alias('list')

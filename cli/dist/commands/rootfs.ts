@@ -6,6 +6,7 @@ import { onDaemon } from '../../connection.js';
 import { findImage } from '../../ctr/image.js';
 import { ensureUnpacked } from '../../ctr/unpack.js';
 import { type FormatOptions, formatOption, json } from '../output.js';
+import { addSnapshotDiff } from './layers.js';
 
 interface RootfsOptions extends FormatOptions {
   readonly snapshotter: string;
@@ -85,6 +86,7 @@ export const addRootfs = (program: Command): void => {
         print(mounts, options);
       }),
     );
+  addSnapshotDiff(rootfs, snapshotter);
   rootfs
     .command('rm')
     .description('remove a root filesystem')

@@ -1,9 +1,9 @@
-/** Shows a pull while it runs: in place on a terminal, line by line elsewhere. */
+/** Shows a transfer while it runs: in place on a terminal, line by line elsewhere. */
 import { createLogUpdate } from 'log-update';
 import type { Progress } from '../../../client/index.js';
 import { printable } from '../../table.js';
 import { formatBytes, formatDuration } from '../sizes.js';
-import { type Part, PullState } from './pull-state.js';
+import { isMoving, type Part, PullState } from './pull-state.js';
 
 export interface PullDisplay {
   update(progress: Progress): void;
@@ -29,7 +29,7 @@ function bar({ done, total }: Part): string {
 function line(part: Part): string {
   const name = title(part.name).padEnd(22);
   const status = part.status.padEnd(15);
-  if (part.status !== 'downloading' && part.status !== 'extracting') return `${name} ${status}`.trimEnd();
+  if (!isMoving(part.status) && part.status !== 'extracting') return `${name} ${status}`.trimEnd();
   return `${name} ${status} ${bar(part)} ${formatBytes(part.done)} / ${formatBytes(part.total)}`;
 }
 
@@ -104,3 +104,26 @@ export class PlainDisplay implements PullDisplay {
 }
 
 export const silent: PullDisplay = { update: () => {}, end: () => {} };
+
+/** What suits where the output goes; `title` heads a picture on a terminal. */
+export function displayFor(
+  { quiet, format }: { readonly quiet?: boolean; readonly format: string },
+  title: string,
+  out: NodeJS.WriteStream = process.stdout,
+): PullDisplay {
+  if (quiet || format === 'json') return silent;
+  // A terminal without a size, as serial lines have, cannot be redrawn.
+  if (out.isTTY && out.columns > 0) return new TerminalDisplay(out, title);
+  return new PlainDisplay((text) => out.write(text));
+}
+
+/** Runs a transfer under a display, which is ended in any case. */
+export async function shown(display: PullDisplay, work: () => Promise<void>): Promise<void> {
+  let succeeded = false;
+  try {
+    await work();
+    succeeded = true;
+  } finally {
+    display.end(succeeded);
+  }
+}

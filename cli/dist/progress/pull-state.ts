@@ -1,16 +1,16 @@
-/** What has become of a pull, from the messages of the daemon. */
+/** What has become of a transfer, from the messages of the daemon. */
 import type { Progress } from '../../../client/index.js';
 import { printable } from '../../table.js';
 
 export interface Part {
   /** `layer-sha256:...`. */
   readonly name: string;
-  /** `waiting`, `downloading`, `complete`, `already exists`, `extracting`, `extracted`. */
+  /** `waiting`, `downloading`, `uploading`, `complete`, `already exists`, `extracting`, `extracted`. */
   status: string;
   /** Bytes. */
   done: number;
   total: number;
-  /** Bytes that came over the network. */
+  /** Bytes that went over the network, either way. */
   downloaded: number;
 }
 
@@ -21,6 +21,9 @@ interface Sample {
   readonly at: number;
   readonly bytes: number;
 }
+
+/** Its bytes are on their way. */
+export const isMoving = (status: string): boolean => status === 'downloading' || status === 'uploading';
 
 const FINISHED = ['complete', 'already exists', 'extracted'];
 
@@ -45,7 +48,7 @@ export class PullState {
     return [...this.#parts.values()];
   }
 
-  /** Bytes that came over the network so far. */
+  /** Bytes that went over the network so far. */
   get downloaded(): number {
     return this.parts.reduce((sum, { downloaded }) => sum + downloaded, 0);
   }
@@ -59,12 +62,12 @@ export class PullState {
     const part = this.#parts.get(name) ?? { name, status: '', done: 0, total: 0, downloaded: 0 };
     this.#parts.set(name, part);
     const changed = part.status !== printable(event);
-    const wasDownloading = part.status === 'downloading';
+    const wasMoving = isMoving(part.status);
     part.status = printable(event);
     part.done = Number(progress);
     part.total = Number(total);
-    if (event === 'downloading') part.downloaded = part.done;
-    if (event === 'complete' && (wasDownloading || part.downloaded === 0)) part.downloaded = part.total;
+    if (isMoving(event)) part.downloaded = part.done;
+    if (event === 'complete' && (wasMoving || part.downloaded === 0)) part.downloaded = part.total;
     this.#sample(now);
     return changed ? part : undefined;
   }
@@ -84,7 +87,7 @@ export class PullState {
   /** Milliseconds until everything known is downloaded; undefined when nothing tells. */
   timeLeft(now: number): number | undefined {
     const left = this.parts
-      .filter(({ status }) => status === 'waiting' || status === 'downloading')
+      .filter(({ status }) => status === 'waiting' || isMoving(status))
       .reduce((sum, { total, downloaded }) => sum + total - downloaded, 0);
     const rate = this.rate(now);
     if (left === 0) return 0;
