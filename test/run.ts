@@ -130,6 +130,8 @@ async function main(): Promise<boolean> {
     process.env.KEELSON_TEST_DIR = directory;
     process.env.KEELSON_TEST_BASELINE = baseline;
     process.env[RUN_VARIABLE] = testRun.id;
+    // What a kit cannot run on this host is a failure: everything it needs was installed.
+    process.env.KEELSON_CONFORMANCE_REQUIRED = '1';
 
     const summary = new Summary();
     const stop = AbortSignal.any([AbortSignal.timeout(RUN_TIMEOUT), interrupted()]);

@@ -54,11 +54,14 @@ export class Reader {
   readonly #cat: ChildProcess;
   readonly #ended: Promise<unknown>;
   #text = '';
+  #arrived = Promise.withResolvers<void>();
 
   constructor(fifo: string) {
     this.#cat = spawn('cat', [fifo], { stdio: ['ignore', 'pipe', 'inherit'] });
     this.#cat.stdout?.setEncoding('utf8').on('data', (text: string) => {
       this.#text += text;
+      this.#arrived.resolve();
+      this.#arrived = Promise.withResolvers();
     });
     this.#ended = once(this.#cat, 'close');
   }
@@ -66,6 +69,15 @@ export class Reader {
   /** What has arrived so far. */
   get text(): string {
     return this.#text;
+  }
+
+  /** Resolves once what has arrived satisfies the condition, or nothing more comes. */
+  async until(holds: (text: string) => boolean): Promise<void> {
+    let ended = false;
+    const end = this.#ended.then(() => {
+      ended = true;
+    });
+    while (!ended && !holds(this.#text)) await Promise.race([this.#arrived.promise, end]);
   }
 
   /** Everything, up to the end of file. */
@@ -121,6 +133,11 @@ export class Fifos {
     const fifos = new Fifos(directory);
     for (const path of [fifos.stdin, fifos.stdout, fifos.stderr]) makeFifo(path);
     return fifos;
+  }
+
+  /** Reads both outputs. */
+  readers(): { readonly stdout: Reader; readonly stderr: Reader } {
+    return { stdout: new Reader(this.stdout), stderr: new Reader(this.stderr) };
   }
 
   get output(): Stdio {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Checks } from './metadata.js';
-import { A, B, newContainer, rejects } from './metadata.workbench.js';
+import { A, B, newContainer, rejects, tick } from './metadata.workbench.js';
 
 const any = (text: string) => ({ typeUrl: `type/${text}`, value: new Uint8Array(Buffer.from(text)) });
 
@@ -38,14 +38,16 @@ export const containerChecks: Checks = {
     await rejects('NOT_FOUND', containers.get(A, 'a'));
     await rejects('NOT_FOUND', containers.delete(A, 'a'));
     assert.equal((await containers.get(B, 'a')).id, 'a');
+    assert.equal((await containers.get(A, 'b')).id, 'b');
   },
 
   async 'tell what happens to them'(bench) {
     const { containers } = bench.services;
-    await containers.create(A, newContainer('c'));
-    await containers.update(A, newContainer('c', { image: 'x' }));
-    await containers.delete(A, 'c');
+    await containers.create(A, newContainer('told'));
+    await containers.update(A, newContainer('told', { image: 'x' }));
+    await containers.delete(A, 'told');
     assert.deepEqual(bench.topics, ['a /containers/create', 'a /containers/update', 'a /containers/delete']);
+    bench.eventsName('told');
   },
 
   async 'of 50 that create one id at once exactly one wins'({ services: { containers } }) {
@@ -85,8 +87,10 @@ export const containerChecks: Checks = {
       extensions: { e: any('e') },
       sandbox: 'ignored',
     });
+    await tick();
     const updated = await containers.update(A, changed);
     assert.equal(updated.createdAt, created.createdAt);
+    assert.ok(updated.updatedAt > created.updatedAt, 'updatedAt is the time of the update');
     assert.equal(updated.sandbox, '');
     assert.deepEqual([updated.image, updated.snapshotKey, updated.labels], ['new', 'k', { b: '2' }]);
     assert.deepEqual(updated.extensions, { e: any('e') });

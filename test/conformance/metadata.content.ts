@@ -4,7 +4,7 @@ import type { Scope } from '../../kernel/contracts/scope.js';
 import { hasCode } from '../../kernel/errors.js';
 import { digestOf } from '../../lib/digest.js';
 import type { Checks } from './metadata.js';
-import { A, all, B, type MetadataBench, rejects } from './metadata.workbench.js';
+import { A, all, B, type MetadataBench, rejects, tick } from './metadata.workbench.js';
 
 const HELLO = Buffer.from('hello');
 const DIGEST = digestOf(HELLO);
@@ -39,6 +39,24 @@ export const contentChecks: Checks = {
     await bench.services.content.delete(A, DIGEST);
     await rejects('NOT_FOUND', bench.services.content.delete(A, DIGEST));
     assert.deepEqual(bench.topics, ['a /content/create', 'a /content/delete']);
+    bench.eventsName(DIGEST);
+  },
+
+  async 'is deleted alone'(bench) {
+    const other = await bench.blob(A, 'other');
+    await bench.blob(A, 'hello');
+    await bench.services.content.delete(A, DIGEST);
+    assert.deepEqual(await bench.digests(A), [other]);
+    assert.equal(await read(bench, A, other), 'other');
+  },
+
+  async 'is verified where it is held'(bench) {
+    const { content } = bench.services;
+    await bench.blob(A, 'hello');
+    assert.equal(await content.verify(A, DIGEST), true);
+    await rejects('NOT_FOUND', content.verify(B, DIGEST));
+    await rejects('NOT_FOUND', content.verify(A, digestOf(Buffer.from('nothing'))));
+    assert.equal(await read(bench, A, DIGEST), 'hello');
   },
 
   async 'malformed digests are refused'({ services: { content } }) {
@@ -56,8 +74,12 @@ export const contentChecks: Checks = {
   async 'labels are updated by mask'(bench) {
     const { content } = bench.services;
     await bench.commit(A, 'r', 'hello', { a: '1', b: '2' });
+    const before = await content.info(A, DIGEST);
+    await tick();
     const masked = await content.update(A, DIGEST, { a: '', c: '3', d: '4' }, ['labels.a', 'labels.c']);
     assert.deepEqual(masked.labels, { b: '2', c: '3' });
+    assert.equal(masked.createdAt, before.createdAt);
+    assert.ok(masked.updatedAt > before.updatedAt, 'updatedAt is the time of the update');
     assert.deepEqual((await content.update(A, DIGEST, { z: '1' })).labels, { z: '1' });
     assert.deepEqual((await content.update(A, DIGEST, { y: '1' }, ['labels'])).labels, { y: '1' });
     await rejects('INVALID_ARGUMENT', content.update(A, DIGEST, {}, ['size']));

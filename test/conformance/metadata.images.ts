@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { NewImage } from '../../kernel/contracts/images.js';
 import { digestOf } from '../../lib/digest.js';
 import type { Checks } from './metadata.js';
-import { A, B, rejects } from './metadata.workbench.js';
+import { A, B, rejects, tick } from './metadata.workbench.js';
 
 const DIGEST = digestOf(Buffer.from('target'));
 const OTHER = digestOf(Buffer.from('other'));
@@ -28,14 +28,16 @@ export const imageChecks: Checks = {
     await images.delete(A, 'a');
     await rejects('NOT_FOUND', images.get(A, 'a'));
     await rejects('NOT_FOUND', images.delete(A, 'a'));
+    assert.deepEqual(await images.list(A), [found]);
   },
 
   async 'tell what happens to them'(bench) {
     const { images } = bench.services;
-    await images.create(A, image('a'));
-    await images.update(A, image('a', { labels: { x: '1' } }));
-    await images.delete(A, 'a');
+    await images.create(A, image('told'));
+    await images.update(A, image('told', { labels: { x: '1' } }));
+    await images.delete(A, 'told');
     assert.deepEqual(bench.topics, ['a /images/create', 'a /images/update', 'a /images/delete']);
+    bench.eventsName('told');
   },
 
   async 'of one namespace are not seen in another'({ services: { images } }) {
@@ -61,8 +63,10 @@ export const imageChecks: Checks = {
 
   async 'an update without a mask replaces all but the time of creation'({ services: { images } }) {
     const created = await images.create(A, image('a', { labels: { x: '1' } }));
+    await tick();
     const updated = await images.update(A, image('a', { target: { ...target, digest: OTHER }, labels: { y: '2' } }));
     assert.equal(updated.createdAt, created.createdAt);
+    assert.ok(updated.updatedAt > created.updatedAt, 'updatedAt is the time of the update');
     assert.equal(updated.target.digest, OTHER);
     assert.deepEqual(updated.labels, { y: '2' });
     await rejects('NOT_FOUND', images.update(A, image('nothing')));

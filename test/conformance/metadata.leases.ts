@@ -31,6 +31,10 @@ export const leaseChecks: Checks = {
     await leases.delete(A, 'one');
     await rejects('NOT_FOUND', leases.delete(A, 'one'));
     await rejects('NOT_FOUND', leases.delete(B, 'two'));
+    assert.deepEqual(
+      (await leases.list(A)).map(({ id }) => id),
+      ['two'],
+    );
   },
 
   async 'without an id get one of their own'({ services: { leases } }) {

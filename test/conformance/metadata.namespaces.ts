@@ -15,6 +15,7 @@ export const namespaceChecks: Checks = {
     ]);
     await namespaces.delete('one');
     await rejects('NOT_FOUND', namespaces.delete('one'));
+    assert.deepEqual(await namespaces.list(), [{ name: 'two', labels: { a: '1' } }]);
   },
 
   async 'tell what happens to them'(bench) {

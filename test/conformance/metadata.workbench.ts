@@ -53,6 +53,9 @@ export const all = async <T>(items: AsyncIterable<T>): Promise<T[]> => {
   return list;
 };
 
+/** Long enough for two times to differ. */
+export const tick = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 3));
+
 export const SN = 'native';
 export const A: Scope = { namespace: 'a' };
 export const B: Scope = { namespace: 'b' };
@@ -95,6 +98,11 @@ export class MetadataBench {
 
   get topics(): readonly string[] {
     return this.#open.events.map(({ namespace, topic }) => `${namespace} ${topic}`);
+  }
+
+  /** Every event so far says of what it tells. */
+  eventsName(name: string): void {
+    for (const { topic, value } of this.#open.events) assert.ok(Buffer.from(value).includes(name), `${topic}: ${name}`);
   }
 
   async restart(): Promise<void> {

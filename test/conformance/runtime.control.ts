@@ -1,15 +1,21 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Metrics as MetricsV1 } from '../../api/gen/cgroups/v1.js';
 import { Metrics as MetricsV2 } from '../../api/gen/cgroups/v2.js';
+import { CheckpointOptions } from '../../api/gen/runtime/runc-options.js';
 import type { AnyMessage } from '../../kernel/contracts/scope.js';
 import { withMemoryLimit, withPidsLimit } from '../../lib/oci/runtime-spec.js';
-import { isAny, unpackAny } from '../../lib/rpc/any.js';
-import { Reader } from './container.js';
+import { isAny, packAny, unpackAny } from '../../lib/rpc/any.js';
 import type { Checks } from './runtime.js';
 import { inTime, rejects, scope, until } from './runtime.workbench.js';
 
 const MEBIBYTE = 1n << 20n;
+
+/** criu-check(8): whether the kernel has what criu needs, in a way that this criu understands. */
+const criuWorks = (): boolean => spawnSync('criu', ['check']).status === 0;
 
 interface Numbers {
   readonly memory: bigint;
@@ -43,7 +49,7 @@ function numbersOf(stats: AnyMessage): Numbers {
 export const controlChecks: Checks = {
   'delivers signals': async (bench) => {
     const fifos = await bench.fifos();
-    const reader = new Reader(fifos.stdout);
+    const { stdout: reader } = fifos.readers();
     const task = await bench.run(
       'trap "echo usr1" USR1; trap "exit 21" TERM; echo ready; while :; do usleep 10000; done',
       {
@@ -75,9 +81,20 @@ export const controlChecks: Checks = {
     await task.delete();
   },
 
+  'sends any signal to every process when asked to': async (bench) => {
+    const task = await bench.run('sleep 60');
+    await task.exec('e', 'sleep 60');
+    await task.start('e');
+    await bench.runtime.kill(scope, task.process(), 15, true);
+    assert.equal(await task.wait('e'), 143);
+    // Process 1 of a pid namespace has no default action for a signal.
+    assert.equal(await task.status(), 'running');
+    await task.end();
+  },
+
   'pauses and resumes': async (bench) => {
     const fifos = await bench.fifos();
-    const reader = new Reader(fifos.stdout);
+    const { stdout: reader } = fifos.readers();
     const task = await bench.run('while :; do echo x; usleep 5000; done', { streams: fifos.output });
     await until('some output', () => reader.text.length > 10);
     await bench.runtime.pause(scope, task.id);
@@ -98,6 +115,8 @@ export const controlChecks: Checks = {
     const task = await bench.run('while :; do :; done', { changes: [withPidsLimit(50)] });
     const stats = async (): Promise<Numbers> => numbersOf(await bench.runtime.stats(scope, task.id));
     await until('some use of the processor', async () => (await stats()).cpu > 0n);
+    // The threads of the runtime's init count until the shell has taken its place.
+    await until('a single process', async () => (await stats()).pids === 1n);
     const first = await stats();
     assert.ok(first.memory > 0n);
     assert.equal(first.pids, 1n);
@@ -124,10 +143,31 @@ export const controlChecks: Checks = {
     assert.ok(topics.indexOf('oom') < topics.lastIndexOf('delete'));
   },
 
+  'checkpoints and restores where criu works, and says why it cannot elsewhere': async (bench, can) => {
+    if (!can.checkpoint) return;
+    const image = join(bench.work, 'image');
+    await mkdir(image);
+    const options = packAny(CheckpointOptions, CheckpointOptions.fromPartial({ exit: true }));
+    const task = await bench.run('sleep 60');
+    const checkpoint = bench.runtime.checkpoint(scope, { id: task.id, path: image, options });
+    if (!criuWorks()) {
+      await assert.rejects(checkpoint, /criu/i);
+      assert.equal(await task.status(), 'running');
+      await task.end();
+      return;
+    }
+    await inTime('the checkpoint', checkpoint);
+    await task.wait();
+    await task.delete();
+    await bench.runtime.create(scope, { ...bench.request(task.id, 'sleep 60'), checkpoint: image });
+    await task.start();
+    assert.equal(await task.status(), 'running');
+    await task.end();
+  },
+
   'says what it is': async (bench) => {
-    const [name = ''] = bench.runtime.names;
-    const facts = await bench.runtime.facts(name);
-    assert.equal(facts.name, name);
+    const facts = await bench.runtime.facts(bench.runtimeName);
+    assert.equal(facts.name, bench.runtimeName);
     assert.match(facts.version, /\d/);
   },
 };

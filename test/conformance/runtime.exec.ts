@@ -26,13 +26,15 @@ export const execChecks: Checks = {
     assert.deepEqual(topics, ['create', 'start', 'exec-added', 'exec-started', 'exit', 'exit', 'delete']);
   },
 
-  'takes input and a terminal': async (bench) => {
+  'takes input and a terminal': async (bench, can) => {
     const task = await bench.run('sleep 60');
     const fifos = await bench.fifos();
     const reader = new Reader(fifos.stdout);
     await task.exec('tty', 'read a; stty size; echo "$a!"', fifos.terminal);
-    await bench.runtime.resize(scope, task.process('tty'), { width: 77, height: 33 });
+    const resize = (): Promise<void> => bench.runtime.resize(scope, task.process('tty'), { width: 77, height: 33 });
+    if (can.resizeBeforeStart) await resize();
     await task.start('tty');
+    if (!can.resizeBeforeStart) await resize();
     const writer = new Writer(fifos.stdin);
     writer.write('word\n');
     assert.equal(await task.wait('tty'), 0);
@@ -101,6 +103,9 @@ export const execChecks: Checks = {
     await task.delete();
     const topics = await bench.topics(task.id, 10);
     assert.deepEqual(topics.slice(-4), ['exit', 'exit', 'exit', 'delete']);
+    const [execs, [last]] = [bench.exits(task.id).slice(0, -1), bench.exits(task.id).slice(-1)];
+    assert.deepEqual(execs.map(({ id }) => id).sort(), ['a', 'b']);
+    assert.equal(last?.id, task.id, 'the exit of init comes last');
   },
 
   'runs ten at once, each with its own status': async (bench) => {

@@ -51,10 +51,12 @@ export const lifecycleChecks: Checks = {
   },
 
   'publishes create, start, exit and delete, once each and in order': async (bench) => {
-    const task = await bench.run('true');
+    const task = await bench.run('exit 3');
     await task.wait();
     await task.delete();
     assert.deepEqual(await bench.topics(task.id, 4), ['create', 'start', 'exit', 'delete']);
+    const [exit] = bench.exits(task.id);
+    assert.deepEqual([exit?.containerId, exit?.id, exit?.pid, exit?.exitStatus], [task.id, task.id, task.pid, 3]);
   },
 
   'deletes a task that was never started': async (bench) => {

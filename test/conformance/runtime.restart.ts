@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Reader } from './container.js';
 import type { Checks } from './runtime.js';
 import { inTime, NAMESPACE, scope, until } from './runtime.workbench.js';
 
@@ -13,7 +12,7 @@ const counted = Array.from({ length: 150 }, (_, i) => `${i}\n`).join('');
 export const restartChecks: Checks = {
   'finds its tasks again, and no output is lost': async (bench) => {
     const fifos = await bench.fifos();
-    const reader = new Reader(fifos.stdout);
+    const { stdout: reader } = fifos.readers();
     const task = await bench.run(counter(11), { streams: fifos.output });
     await until('some output', () => reader.text.length > 20);
     await bench.restart(() => delay(200));

@@ -12,7 +12,7 @@ const MEBIBYTE = 1 << 20;
 export const streamChecks: Checks = {
   'passes input on, and its end when that is asked for': async (bench) => {
     const fifos = await bench.fifos();
-    const reader = new Reader(fifos.stdout);
+    const { stdout: reader } = fifos.readers();
     const task = await bench.run('cat; echo end', { streams: fifos.all });
     const writer = new Writer(fifos.stdin);
     writer.write('one\n');
@@ -26,17 +26,20 @@ export const streamChecks: Checks = {
     await task.delete();
   },
 
-  'ends the input when the client that wrote it has left': async (bench) => {
+  'keeps the input open when a client leaves, for the next one': async (bench) => {
     const fifos = await bench.fifos();
-    const reader = new Reader(fifos.stdout);
+    const { stdout: reader } = fifos.readers();
     const task = await bench.run('cat; echo end', { streams: fifos.all });
-    await delay(100);
+    for (const line of ['one\n', 'two\n']) {
+      const writer = new Writer(fifos.stdin);
+      writer.write(line);
+      await writer.end();
+      await until('it has arrived', () => reader.text.endsWith(line));
+    }
     assert.equal(await task.status(), 'running');
-    const writer = new Writer(fifos.stdin);
-    writer.write('only\n');
-    await writer.end();
+    await bench.runtime.closeStdin(scope, task.process());
     assert.equal(await task.wait(), 0);
-    assert.equal(await inTime('end of output', reader.all()), 'only\nend\n');
+    assert.equal(await inTime('end of output', reader.all()), 'one\ntwo\nend\n');
     await task.delete();
   },
 
@@ -46,11 +49,12 @@ export const streamChecks: Checks = {
     assert.equal(status, 9);
   },
 
-  'starts at once though nobody reads, and does not let that hold up others': async (bench) => {
+  'starts at once though nobody reads, and does not let that hold up others': async (bench, can) => {
+    if (!can.startWithoutReader) return;
     const fifos = await bench.fifos();
     const begin = performance.now();
     const stuck = await bench.run('yes', { streams: fifos.output });
-    assert.ok(performance.now() - begin < 1500);
+    assert.ok(performance.now() - begin < 3000);
     assert.equal((await bench.output('echo others')).stdout, 'others\n');
     assert.equal(await stuck.status(), 'running');
     await inTime('end of the stuck task', stuck.end(), 5000);
@@ -59,9 +63,9 @@ export const streamChecks: Checks = {
   'survives a reader that leaves': async (bench, can) => {
     if (!can.outliveReader) return;
     const fifos = await bench.fifos();
-    const first = new Reader(fifos.stdout);
+    const { stdout: first } = fifos.readers();
     const task = await bench.run('i=0; while [ $i -lt 40 ]; do echo $i; i=$((i+1)); usleep 10000; done; exit 6', {
-      streams: { ...NO_STREAMS, stdout: fifos.stdout },
+      streams: fifos.output,
     });
     await until('some lines', () => first.text.length > 10);
     await first.kill();
@@ -86,7 +90,7 @@ export const streamChecks: Checks = {
     const path = join(bench.work, 'logs/deep/out.log');
     const streams = { ...NO_STREAMS, stdout: `file://${path}`, stderr: `file://${path}` };
     for (const word of ['one', 'two']) {
-      const task = await bench.run(`echo ${word}; echo ${word}-err >&2`, { streams });
+      const task = await bench.run(`echo ${word}; usleep 200000; echo ${word}-err >&2`, { streams });
       await task.wait();
       await task.delete();
     }
@@ -99,6 +103,7 @@ export const streamChecks: Checks = {
     await writeFile(
       program,
       `#!/bin/sh
+trap "" TERM
 exec 5>&-
 echo "$CONTAINER_NAMESPACE $CONTAINER_ID $*" > ${log}
 cat <&3 >> ${log}
@@ -181,7 +186,8 @@ echo done >> ${log}
     await task.delete();
   },
 
-  'holds up nobody by a terminal that floods an idle reader': async (bench) => {
+  'holds up nobody by a terminal that floods an idle reader': async (bench, can) => {
+    if (!can.startWithoutReader) return;
     const fifos = await bench.fifos();
     const flood = await bench.run('yes', { streams: fifos.terminal, changes: [withTerminal] });
     const before = process.memoryUsage().rss;

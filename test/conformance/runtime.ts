@@ -21,19 +21,28 @@ export type Check = (bench: Workbench, can: RuntimeSubject['can']) => Promise<vo
 
 export type Checks = Readonly<Record<string, Check>>;
 
-const GROUPS: Readonly<Record<string, Checks>> = {
+const GROUPS = {
   lifecycle: lifecycleChecks,
   streams: streamChecks,
   exec: execChecks,
   control: controlChecks,
   restart: restartChecks,
-};
+} satisfies Readonly<Record<string, Checks>>;
 
-export function runtimeConformance(runner: Runner, subject: RuntimeSubject): void {
+export type RuntimeGroup = keyof typeof GROUPS;
+
+const ALL: readonly RuntimeGroup[] = ['lifecycle', 'streams', 'exec', 'control', 'restart'];
+
+/** `groups`: for a subject that differs from another only in part, those checks in which it may. */
+export function runtimeConformance(
+  runner: Runner,
+  subject: RuntimeSubject,
+  groups: readonly RuntimeGroup[] = ALL,
+): void {
   runner.describe(`runtime ${subject.name}`, () => {
-    for (const [group, checks] of Object.entries(GROUPS)) {
+    for (const group of groups) {
       runner.describe(group, () => {
-        for (const [title, check] of Object.entries(checks)) {
+        for (const [title, check] of Object.entries<Check>(GROUPS[group])) {
           checkOf(runner, subject, title, async () => {
             await using bench = await Workbench.open(subject);
             await check(bench, subject.can);

@@ -4,12 +4,16 @@ import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { TaskExit } from '../../api/gen/events/task.js';
 import type { Envelope, Events } from '../../kernel/contracts/events.js';
 import type { NewTask, ProcessId, Runtime, Stdio } from '../../kernel/contracts/runtime.js';
 import type { Mount } from '../../kernel/contracts/snapshots.js';
 import { type ErrorCode, hasCode } from '../../kernel/errors.js';
+import { compileFilters, type Filter } from '../../lib/filters/filters.js';
 import type { Change } from '../../lib/oci/runtime-spec.js';
+import { unpackAny } from '../../lib/rpc/any.js';
 import { now } from '../../lib/rpc/timestamp.js';
+import { removeNamespaceGroup } from '../../lib/supervisor/namespace-group.js';
 import { busyboxRootfs, Fifos, NO_STREAMS, processOf, Reader, specOf } from './container.js';
 import type { Subject } from './runner.js';
 
@@ -34,13 +38,21 @@ export interface RuntimeSubject extends Subject {
     readonly keepUnreadOutput: boolean;
     /** The event of an exit that happened while nobody listened comes after a restart. */
     readonly replayExits: boolean;
+    /** A task starts although nobody has its output FIFOs open. */
+    readonly startWithoutReader: boolean;
+    /** An exec's terminal that is resized before it starts has that size from the beginning. */
+    readonly resizeBeforeStart: boolean;
+    /** Tasks are checkpointed and restored, on hosts where criu works. */
+    readonly checkpoint: boolean;
     /** A terminal that was left by one client serves the next. */
     readonly reattachTerminal: boolean;
   };
+  /** Milliseconds anything of it may take before it counts as hung; 20 000 by default. */
+  readonly patience?: number;
 }
 
-/** Namespace of all checks. */
-export const NAMESPACE = 'conformance';
+/** Namespace of all checks; another one for each process, since those who end last in a namespace remove its control group. */
+export const NAMESPACE = `conformance-${process.pid}`;
 export const scope = { namespace: NAMESPACE };
 
 export const rejects = (code: ErrorCode, work: Promise<unknown>): Promise<void> =>
@@ -49,11 +61,12 @@ export const rejects = (code: ErrorCode, work: Promise<unknown>): Promise<void> 
     return true;
   });
 
-/** Milliseconds anything here may take before it counts as hung. */
 const PATIENCE = 20_000;
+/** Of the subject whose check runs: they run one after another. */
+let patienceNow = PATIENCE;
 
 /** The result, or a failure that names what took too long. */
-export async function inTime<T>(what: string, work: Promise<T>, patience = PATIENCE): Promise<T> {
+export async function inTime<T>(what: string, work: Promise<T>, patience = patienceNow): Promise<T> {
   const timer = new AbortController();
   try {
     return await Promise.race([
@@ -68,7 +81,11 @@ export async function inTime<T>(what: string, work: Promise<T>, patience = PATIE
 }
 
 /** Looks again and again until the condition holds. */
-export async function until(what: string, holds: () => boolean | Promise<boolean>, patience = PATIENCE): Promise<void> {
+export async function until(
+  what: string,
+  holds: () => boolean | Promise<boolean>,
+  patience = patienceNow,
+): Promise<void> {
   const deadline = performance.now() + patience;
   while (!(await holds())) {
     if (performance.now() > deadline) assert.fail(`${what}: not within ${patience} ms`);
@@ -76,20 +93,44 @@ export async function until(what: string, holds: () => boolean | Promise<boolean
   }
 }
 
+/** For ids, which must be unique on this machine, whatever an earlier check left. */
+let made = 0;
+
 /** An event exchange that remembers. */
 class RecordedEvents implements Events {
   readonly all: Envelope[] = [];
 
+  readonly #changed = new Set<() => void>();
+
   publish(namespace: string, topic: string, event: Envelope['event']): void {
-    this.all.push({ timestamp: now(), namespace, topic, event });
+    this.forward({ timestamp: now(), namespace, topic, event });
   }
 
   forward(envelope: Envelope): void {
     this.all.push(envelope);
+    for (const wake of this.#changed) wake();
   }
 
-  async *subscribe(): AsyncIterable<Envelope> {
-    yield* [];
+  /** By topic and namespace; fields of events are not looked at. */
+  subscribe(filters: readonly string[], signal: AbortSignal): AsyncIterable<Envelope> {
+    return this.#from(this.all.length, compileFilters(filters), signal);
+  }
+
+  async *#from(start: number, matches: Filter, signal: AbortSignal): AsyncGenerator<Envelope> {
+    for (let at = start; ; at++) {
+      while (at >= this.all.length && !signal.aborted) await this.#news(signal);
+      const envelope = this.all[at];
+      if (envelope === undefined) return;
+      if (matches(([field]) => (field === 'topic' ? envelope.topic : envelope.namespace))) yield envelope;
+    }
+  }
+
+  async #news(signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#changed.add(resolve);
+    signal.addEventListener('abort', () => resolve(), { once: true });
+    await promise;
+    this.#changed.delete(resolve);
   }
 }
 
@@ -158,7 +199,6 @@ export class Workbench implements AsyncDisposable {
   readonly #events = new RecordedEvents();
   readonly #rootfs: Mount;
   #open: OpenRuntime;
-  #made = 0;
 
   private constructor(
     subject: RuntimeSubject,
@@ -175,6 +215,7 @@ export class Workbench implements AsyncDisposable {
   }
 
   static async open(subject: RuntimeSubject): Promise<Workbench> {
+    patienceNow = subject.patience ?? PATIENCE;
     const directory = await subject.directory();
     const events = new RecordedEvents();
     const rootfs = await busyboxRootfs(join(directory.path, 'busybox'));
@@ -187,6 +228,11 @@ export class Workbench implements AsyncDisposable {
     return this.#open.runtime;
   }
 
+  /** Under which containers ask for the subject. */
+  get runtimeName(): string {
+    return this.#subject.runtimeName;
+  }
+
   /** For whatever a check needs. */
   get work(): string {
     return this.#directory.path;
@@ -194,11 +240,11 @@ export class Workbench implements AsyncDisposable {
 
   /** An id that is unique on this machine for this run. */
   freshId(): string {
-    return `c${process.pid}-${this.#made++}`;
+    return `c${process.pid}-${made++}`;
   }
 
   fifos(): Promise<Fifos> {
-    return Fifos.make(join(this.work, `fifos-${this.#made++}`));
+    return Fifos.make(join(this.work, `fifos-${made++}`));
   }
 
   request(id: string, script: string, { streams = NO_STREAMS, changes = [] }: Launch = {}): NewTask {
@@ -236,14 +282,23 @@ export class Workbench implements AsyncDisposable {
     return { stdout, stderr, status };
   }
 
+  #eventsOf(id: string): Envelope[] {
+    return this.#events.all.filter(
+      ({ namespace, event }) => namespace === NAMESPACE && Buffer.from(event.value).includes(id),
+    );
+  }
+
   /** Topics of the events about one task, in order, once there are at least that many. */
   async topics(id: string, atLeast: number): Promise<string[]> {
-    const about = (): string[] =>
-      this.#events.all
-        .filter(({ event }) => Buffer.from(event.value).includes(id))
-        .map(({ topic }) => topic.replace('/tasks/', ''));
+    const about = (): string[] => this.#eventsOf(id).map(({ topic }) => topic.replace('/tasks/', ''));
     await until(`${atLeast} events of ${id}`, () => about().length >= atLeast);
     return about();
+  }
+
+  /** What its exit events tell, in order; those that have come. */
+  exits(id: string): TaskExit[] {
+    const exits = this.#eventsOf(id).filter(({ topic }) => topic === '/tasks/exit');
+    return exits.map(({ event }) => unpackAny(TaskExit, event));
   }
 
   /** Stops the subject and opens it again on what it left. */
@@ -257,10 +312,13 @@ export class Workbench implements AsyncDisposable {
     return existsSync(`/proc/${pid}`);
   }
 
-  /** Removes what a check that failed has left. */
+  /** Removes what a check that failed has left; a subject that cannot do that is closed all the same. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await using releases = new AsyncDisposableStack();
+    releases.use(this.#directory);
+    // Runtimes remove the group of a container, not the one of the namespace that it is in.
+    releases.defer(() => removeNamespaceGroup(NAMESPACE));
+    releases.defer(() => this.#open.close());
     for (const id of this.runtime.tasks(NAMESPACE)) await new TaskHandle(this, id, 0).end();
-    await this.#open.close();
-    await this.#directory[Symbol.asyncDispose]();
   }
 }

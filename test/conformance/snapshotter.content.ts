@@ -93,7 +93,7 @@ export const contentChecks: Checks = {
       write('attributes', 'new text'),
     ),
 
-  'keeps times to the nanosecond': async (bench) => {
+  'keeps times, to the nanosecond where the snapshotter says so': async (bench, can) => {
     await bench.layer('base', '', (root) => {
       mkdirSync(join(root, 'directory'));
       writeFileSync(join(root, 'directory/file'), '');
@@ -105,7 +105,7 @@ export const contentChecks: Checks = {
     await bench.look('next', (root) => {
       for (const name of ['directory', 'directory/file']) {
         const { mtimeNs } = statSync(join(root, name), { bigint: true });
-        assert.equal(mtimeNs, 1_234_567_890_123_456_789n, name);
+        assert.equal(mtimeNs, can.exactTimes ? 1_234_567_890_123_456_789n : 1_234_567_890_000_000_000n, name);
       }
     });
   },

@@ -25,6 +25,8 @@ export interface SnapshotterSubject extends Subject {
     readonly renameParentsDirectory: boolean;
     /** A file of a parent with two names is still one file after it was written to (overlayfs splits it). */
     readonly writeThroughParentsHardlinks: boolean;
+    /** Times of files are exact; else they are rounded down to the second (filesystems through FUSE may do so). */
+    readonly exactTimes: boolean;
   };
 }
 

@@ -18,7 +18,7 @@ const PASSES: Readonly<Record<Kind, readonly number[]>> = { overlay: [0, 3], vfs
 
 /** Every failpoint on the way of a snapshot. */
 const failpoints = (kind: Kind): string[] =>
-  ['snap.mkdir', 'db.commit', 'snap.meta', 'snap.commit', 'snap.remove', 'snap.rmdir'].flatMap((point) =>
+  ['snap.mkdir', 'db.commit', 'snap.record', 'snap.measure', 'snap.remove', 'snap.rmdir'].flatMap((point) =>
     PASSES[kind].map((passes) => `${point}=${passes}*off->kill`),
   );
 

@@ -31,7 +31,7 @@ function suite(snapshotter: Snapshotter): void {
     assert.doesNotMatch(await ctr.ok('tasks', 'ls', '--quiet'), new RegExp(`^${id}$`, 'm'));
     const snapshots = await ctr.rows('snapshots', '--snapshotter', snapshotter, 'ls');
     assert.ok(snapshots.every(([key]) => key !== id));
-    const mounts = await readFile('/proc/self/mountinfo', 'utf8');
+    const mounts = (await readFile('/proc/self/mountinfo')).toString();
     assert.ok(!mounts.includes(`${ctr.namespace}/${id}/rootfs`), 'no rootfs stays mounted');
   }
 

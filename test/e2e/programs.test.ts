@@ -1,22 +1,21 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { parse } from 'smol-toml';
 import { VERSION } from '../../lib/version.js';
 
 const BIN = join(import.meta.dirname, '../../../bin');
-/** Why a program cannot be tested, if so. */
-const missing = (name: string): string | false =>
-  existsSync(join(BIN, '../cli', name, 'main.ts')) ? false : `cli/${name}/main.ts is not written yet`;
+/** How a program is asked for its version: that of a shim is containerd's. */
+const versionFlag = (name: string): string => (name.startsWith('containerd-shim-') ? '-v' : '--version');
 const run = (name: string, ...args: string[]): string => execFileSync(join(BIN, name), args, { encoding: 'utf8' });
 
 describe('built programs', () => {
   for (const name of readdirSync(BIN))
-    it(`${name} runs, on the pinned Node, from anywhere`, { skip: missing(name) }, () => {
+    it(`${name} runs, on the pinned Node, from anywhere`, () => {
       const env = { PATH: '/nowhere:/usr/bin:/bin' };
-      const text = execFileSync(join(BIN, name), ['--version'], { encoding: 'utf8', cwd: '/', env });
+      const text = execFileSync(join(BIN, name), [versionFlag(name)], { encoding: 'utf8', cwd: '/', env });
       assert.ok(text.includes(VERSION), text);
     });
 

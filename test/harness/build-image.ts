@@ -62,7 +62,7 @@ async function node(work: string): Promise<ImageSource> {
 /** Packages of a small Debian. */
 const USERLAND = [
   ...['apt', 'base-files', 'base-passwd', 'bash', 'coreutils', 'dash', 'diffutils', 'findutils', 'grep', 'gzip'],
-  ...['libc-bin', 'login', 'mount', 'passwd', 'perl', 'procps', 'sed', 'tar', 'tzdata', 'util-linux'],
+  ...['libc-bin', 'login', 'mount', 'passwd', 'perl-base', 'procps', 'sed', 'tar', 'tzdata', 'util-linux'],
 ];
 /** Packages with big programs, to make the image a big one. */
 const PROGRAMS = ['containerd', 'docker-registry', 'runc', 'skopeo', 'umoci'];

@@ -78,8 +78,8 @@ export class Collected {
   }
 }
 
-/** Environment variables of the machine that would point a program at another daemon. */
-const STRIPPED = /^(CONTAINERD|KEELSON_(?!TEST))_/;
+/** Environment variables that would point a program at another daemon, or keep `node --test` from running anything. */
+const STRIPPED = /^(CONTAINERD|KEELSON_(?!TEST))_|^NODE_TEST_CONTEXT$/;
 
 function environment(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
   const inherited = Object.entries(process.env).filter(([name]) => !STRIPPED.test(name));

@@ -52,6 +52,10 @@ export class MemoryContent implements Content {
     };
   }
 
+  async verify(_scope: Scope, digest: string): Promise<boolean> {
+    return digestOf(this.#blob(digest).bytes) === digest;
+  }
+
   async writer(_scope: Scope, { ref }: { readonly ref: string }): Promise<ContentWriter> {
     let bytes = this.ingests.get(ref) ?? Buffer.alloc(0);
     const keep = (next: Buffer): void => {

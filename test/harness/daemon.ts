@@ -1,5 +1,5 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client, credentials, Metadata } from '@grpc/grpc-js';
 import { Background, type Outcome, run, succeed } from './command.js';
@@ -16,9 +16,11 @@ export const peerKind = (): DaemonKind => (process.env.KEELSON_E2E_PEER === 'con
 
 export interface DaemonOptions {
   readonly kind?: DaemonKind;
-  /** Text of the configuration file. Default: a minimal one of that kind. */
+  /** Text of the configuration file, behind what keeps a daemon of that kind to its own directory. */
   readonly config?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** Plugin packages to find beside its configuration: name to directory. */
+  readonly packages?: Readonly<Record<string, string>>;
   /** Milliseconds until its first answer. Default 20 000. */
   readonly startTimeout?: number;
 }
@@ -91,7 +93,12 @@ export class Daemon implements AsyncDisposable {
     const daemon = new Daemon(options, directory.path, async () => directory[Symbol.asyncDispose]());
     await mkdir(daemon.root, { mode: 0o700 });
     await mkdir(daemon.state, { mode: 0o711 });
-    await writeFile(daemon.config, options.config ?? minimalConfig(daemon.kind, directory.path));
+    for (const [name, path] of Object.entries(options.packages ?? {})) {
+      const link = join(directory.path, 'node_modules', name);
+      await mkdir(dirname(link), { recursive: true });
+      await symlink(path, link);
+    }
+    await writeFile(daemon.config, minimalConfig(daemon.kind, directory.path) + (options.config ?? ''));
     try {
       await daemon.start();
     } catch (error) {
@@ -173,7 +180,8 @@ async function cgroupsOf(namespace: string): Promise<string[]> {
   return all.filter((path) => path.split('/').includes(namespace)).reverse();
 }
 
-async function removeCgroups(namespace: string): Promise<void> {
+/** What stock shims leave of a namespace in the hierarchies of control groups. */
+export async function removeCgroups(namespace: string): Promise<void> {
   await eventually(`cgroups of namespace "${namespace}" are empty`, async () => {
     const paths = await cgroupsOf(namespace);
     await run('rmdir', paths);

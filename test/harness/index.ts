@@ -7,5 +7,6 @@ export * from './images.js';
 export * from './kernel.js';
 export * from './layout.js';
 export * from './leaks.js';
+export * from './memory.js';
 export * from './registry.js';
 export * from './scratch.js';

@@ -56,6 +56,8 @@ export async function startTestKernel(options: TestKernelOptions): Promise<TestK
       directory,
       report: kernel.report,
       get: kernel.get.bind(kernel),
+      reload: kernel.reload.bind(kernel),
+      advertise: kernel.advertise.bind(kernel),
       stop: () => kernel.stop(),
       [Symbol.asyncDispose]: dispose,
     };

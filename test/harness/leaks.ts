@@ -35,7 +35,7 @@ async function unlessGone<T>(look: Promise<T>): Promise<T | undefined> {
 
 /** Mounts whose line in mountinfo (proc_pid_mountinfo(5)) names the run's directory, that directory itself excepted. */
 async function mounts({ directory }: TestRun): Promise<string[]> {
-  const table = lines(await readFile('/proc/self/mountinfo', 'utf8'));
+  const table = lines((await readFile('/proc/self/mountinfo')).toString());
   return table
     .filter((line) => line.includes(directory) && line.split(' ')[4] !== directory)
     .map((line) => `mount at ${line.split(' ')[4]}`);
@@ -126,14 +126,34 @@ async function sockets({ directory }: TestRun): Promise<string[]> {
 }
 
 /** Places outside the run's directory where a runtime or a test puts files. */
-const PLACES = ['/tmp', '/var/tmp', '/run', '/run/runc', '/run/containerd', '/run/containerd/s', '/var/lib'];
+const PLACES = [
+  '/',
+  '/tmp',
+  '/var/tmp',
+  '/run',
+  '/run/runc',
+  '/run/keelson',
+  '/run/containerd',
+  '/run/containerd/s',
+  '/var/lib',
+];
+
+/** Directories that programs make once for all, with nothing in them by themselves: clients and shims of containerd, ours, zfs-fuse. */
+const FOR_GOOD = ['fifo', 'runc', 's']
+  .map((name) => `/run/containerd/${name}`)
+  .concat('/run/containerd', '/run/crun', '/run/keelson', '/run/runc', '/run/zfs');
 
 async function files({ directory }: TestRun): Promise<string[]> {
   const names = await Promise.all(
     PLACES.map(async (place) =>
       ((await unlessGone(readdir(place))) ?? [])
         .map((name) => join(place, name))
-        .filter((path) => path !== directory && (/keelson|containerd|runc/.test(path) || path.startsWith('/run/'))),
+        .filter(
+          (path) =>
+            path !== directory &&
+            !FOR_GOOD.includes(path) &&
+            (/keelson|containerd|runc/.test(path) || path.startsWith('/run/') || place === '/'),
+        ),
     ),
   );
   return names.flat().map((path) => `file ${path}`);

@@ -22,7 +22,15 @@ export const runcSubject = (overrides: RuncOverrides = {}): RuntimeSubject => ({
     const needs = ['/usr/sbin/runc', '/usr/bin/busybox'].find((path) => !existsSync(path));
     return needs && `needs ${needs}`;
   },
-  can: { outliveReader: true, keepUnreadOutput: true, replayExits: true, reattachTerminal: true },
+  can: {
+    outliveReader: true,
+    keepUnreadOutput: true,
+    replayExits: true,
+    startWithoutReader: true,
+    resizeBeforeStart: true,
+    checkpoint: true,
+    reattachTerminal: true,
+  },
   directory: () => scratch('runc'),
   async open(directory, events) {
     const options = {
@@ -33,6 +41,8 @@ export const runcSubject = (overrides: RuncOverrides = {}): RuntimeSubject => ({
       systemdCgroup: false,
       deadline: 30_000,
       idle: 1000,
+      eventGrace: 0,
+      knownEscapes: 'warn',
       ...overrides,
       state: directory,
       events,

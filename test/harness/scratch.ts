@@ -8,7 +8,7 @@ export interface Scratch extends AsyncDisposable {
 }
 
 async function mountsBelow(path: string): Promise<string[]> {
-  const table = await readFile('/proc/self/mountinfo', 'utf8');
+  const table = (await readFile('/proc/self/mountinfo')).toString();
   const targets = table.split('\n').map((line) => line.split(' ')[4] ?? '');
   return targets.filter((target) => target === path || target.startsWith(`${path}/`));
 }

@@ -31,7 +31,7 @@ export class TestDiffer implements AsyncDisposable {
     this.pool = new WorkerPool(pino({ level: 'silent' }), workers);
     this.differ = new WalkingDiffer({
       pool: this.pool,
-      comparer: new LayerComparer(this.content, mountDirectory),
+      comparer: async () => new LayerComparer(this.content, mountDirectory),
       limits: { ...GENEROUS, ...limits },
       mountDirectory,
     });
@@ -107,7 +107,8 @@ export async function unpackStack(
     const { bytes, mediaType } = asLayer(layer);
     if (form !== 'plain' || index === 0) mkdirSync(directoryOf(root, index), { mode: 0o755 });
     const detached = form === 'detached' && index > 0;
-    const open = { mediaType, mounts: mountsFor(form, root, index), detached };
+    const parents = async (): Promise<Mount[]> => viewOf('overlay', root, index);
+    const open = { mediaType, mounts: mountsFor(form, root, index), ...(detached ? { detached, parents } : {}) };
     const sink = await differ.open(open);
     await sink.write(bytes);
     const { unresolved } = await sink.end();

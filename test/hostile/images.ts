@@ -1,5 +1,5 @@
-/** Small images for a scripted registry: layers are bytes under gzip, not archives, for the in-memory differ. */
-import { createHash } from 'node:crypto';
+/** Small images for a scripted registry: layers are any bytes under gzip, which do for the in-memory differ, or archives. */
+import { createHash, randomBytes } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
 import type { Platform } from '../../kernel/contracts/scope.js';
 import { chainIds } from '../../lib/oci/chain-id.js';
@@ -48,4 +48,21 @@ export function addIndex(
   entries: readonly (Entry & { readonly platform?: Platform })[],
 ): Entry {
   return registry.addManifest({ schemaVersion: 2, mediaType: OCI_INDEX, manifests: entries }, OCI_INDEX, tag);
+}
+
+/** A tar archive of one file of random bytes. */
+export function archiveOf(name: string, size: number): Buffer {
+  const header = Buffer.alloc(512);
+  header.write(name, 0);
+  header.write('0000644\0', 100);
+  header.write('0000000\0', 108);
+  header.write('0000000\0', 116);
+  header.write(`${size.toString(8).padStart(11, '0')}\0`, 124);
+  header.write('00000000000\0', 136);
+  header.write('        0', 148);
+  header.write('ustar\u000000', 257);
+  const sum = header.reduce((total, byte) => total + byte, 0);
+  header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
+  const padding = Buffer.alloc((512 - (size % 512)) % 512);
+  return Buffer.concat([header, randomBytes(size), padding, Buffer.alloc(1024)]);
 }

@@ -14,6 +14,10 @@ import {
 import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { digestOf } from '../../lib/digest.js';
+import { refuse } from './refuse.js';
+import { Uploads } from './uploads.js';
+
+export { refuse } from './refuse.js';
 
 export interface Entry {
   readonly mediaType: string;
@@ -27,6 +31,7 @@ export interface SeenRequest {
   readonly url: string;
   readonly headers: IncomingHttpHeaders;
   readonly body: string;
+  readonly bytes: Buffer;
   /** `performance.now()` milliseconds. */
   readonly at: number;
 }
@@ -53,6 +58,7 @@ export class ScriptedRegistry implements AsyncDisposable {
   readonly #scripts: Script[] = [];
   readonly #manifests = new Map<string, { readonly mediaType: string; readonly bytes: Buffer }>();
   readonly #blobs = new Map<string, Buffer>();
+  readonly uploads = new Uploads(this.#blobs);
   readonly #scheme: string;
 
   private constructor(keys: RegistryKeys | undefined) {
@@ -117,11 +123,10 @@ export class ScriptedRegistry implements AsyncDisposable {
   async #listen(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { method = '', url = '', headers } = request;
     const at = performance.now();
-    let body = '';
-    for await (const chunk of request) body += String(chunk);
-    this.requests.push({ method, url, headers, body, at });
+    const bytes = await readBody(request);
+    this.requests.push({ method, url, headers, body: bytes.toString(), bytes, at });
     const script = this.#scripts.find(({ matches, remaining }) => remaining > 0 && matches.test(`${method} ${url}`));
-    const normal = (): void => this.#serve(request, response);
+    const normal = (): void => this.#serve(request, response, bytes);
     if (script) {
       script.remaining--;
       script.reply(response, request, normal);
@@ -130,13 +135,32 @@ export class ScriptedRegistry implements AsyncDisposable {
     }
   }
 
-  #serve(request: IncomingMessage, response: ServerResponse): void {
+  #serve(request: IncomingMessage, response: ServerResponse, body: Buffer): void {
     const { pathname } = new URL(request.url ?? '', this.url);
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      this.#take(request, response, body);
+      return;
+    }
+    if (this.uploads.serve(request, response, body)) return;
     const [, kind, name = ''] = /^\/v2\/.+\/(manifests|blobs)\/([^/]+)$/.exec(pathname) ?? [];
     const blob = this.#blobs.get(name) ?? this.#manifests.get(name)?.bytes;
     if (kind === 'manifests') this.#serveManifest(name, request, response);
     else if (kind === 'blobs' && blob) serveBlob(blob, request, response);
     else refuse(response, 404, 'BLOB_UNKNOWN', 'no such thing here');
+  }
+
+  /** Uploads, and manifests put in place. */
+  #take(request: IncomingMessage, response: ServerResponse, body: Buffer): void {
+    const { pathname } = new URL(request.url ?? '', this.url);
+    const [, , name = ''] = /^\/v2\/(.+)\/manifests\/([^/]+)$/.exec(pathname) ?? [];
+    if (request.method !== 'PUT' || name === '') {
+      if (!this.uploads.serve(request, response, body)) refuse(response, 405, 'UNSUPPORTED', 'not done here');
+      return;
+    }
+    const digest = digestOf(body);
+    const mediaType = request.headers['content-type'] ?? '';
+    for (const key of [name, digest]) this.#manifests.set(key, { mediaType, bytes: body });
+    response.writeHead(201, { 'docker-content-digest': digest, location: `${pathname}` }).end();
   }
 
   #serveManifest(name: string, request: IncomingMessage, response: ServerResponse): void {
@@ -160,6 +184,15 @@ export class ScriptedRegistry implements AsyncDisposable {
   }
 }
 
+/** What arrives until the end, or until the client is gone. */
+async function readBody(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  request.on('error', () => {});
+  request.on('data', (chunk: Buffer) => chunks.push(chunk));
+  await new Promise((resolve) => request.once('close', resolve));
+  return Buffer.concat(chunks);
+}
+
 function serveBlob(blob: Buffer, request: IncomingMessage, response: ServerResponse): void {
   const start = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
   const part = blob.subarray(start);
@@ -170,21 +203,6 @@ function serveBlob(blob: Buffer, request: IncomingMessage, response: ServerRespo
     ...range,
   });
   response.end(request.method === 'HEAD' ? undefined : part);
-}
-
-/** An error as registries word it. */
-export function refuse(
-  response: ServerResponse,
-  status: number,
-  code: string,
-  message: string,
-  headers: Readonly<Record<string, string | readonly string[]>> = {},
-): void {
-  response.writeHead(status, {
-    'content-type': 'application/json',
-    ...Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, [value].flat()])),
-  });
-  response.end(JSON.stringify({ errors: [{ code, message }] }));
 }
 
 /** Sends the first `count` bytes of `bytes` under the headers of a whole answer and then resets the connection. */

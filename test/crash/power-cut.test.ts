@@ -1,0 +1,111 @@
+/**
+ * Power cuts: a store pulls, deletes, commits and collects on an ext4 whose disk logs writes and flushes; then the
+ * disk is cut at random places of the log, with any part of what was not flushed lost. What was acknowledged before
+ * the cut is there after it and whole, file by file, and one collection leaves nothing else. The seed is printed.
+ */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { it } from 'node:test';
+import { succeed } from '../harness/command.js';
+import { scratch } from '../harness/scratch.js';
+import { ScriptedRegistry } from '../hostile/registry.js';
+import { LoggedDisk } from './disk.js';
+import { randomSource } from './random.js';
+import { plannedImages } from './store-images.js';
+import type { Line, Plan, PlannedImage, Presence } from './store-plan.js';
+
+const CUTS = Number(process.env.KEELSON_CRASH_ROUNDS ?? 30);
+/** Deeds of the store before the cuts. */
+const DEEDS = 25;
+const LIFE = join(import.meta.dirname, 'store-life.js');
+
+/** What was known at a place of the log. */
+interface Moment {
+  readonly at: number;
+  readonly known: Readonly<Record<string, Presence>>;
+}
+
+/** A life on that directory; `heard` says whether it may go on. */
+async function live(directory: string, plan: Plan, boot: string, heard: (line: Line) => boolean): Promise<void> {
+  const child = spawn(process.execPath, [LIFE, directory, JSON.stringify(plan)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, KEELSON_TEST_BOOT_ID: boot },
+  });
+  const exited = once(child, 'exit');
+  let wrong: string | undefined;
+  for await (const text of createInterface({ input: child.stdout })) {
+    const line: Line = JSON.parse(text);
+    if (line.event === 'wrong') wrong = line.message;
+    else if (!heard(line)) child.kill('SIGKILL');
+  }
+  const [code, signal] = await exited;
+  if (wrong !== undefined) throw new Error(wrong);
+  assert.equal(signal, 'SIGKILL', `the store ended with ${code}`);
+}
+
+async function record(disk: LoggedDisk, images: readonly PlannedImage[], seed: number): Promise<readonly Moment[]> {
+  const moments: Moment[] = [];
+  const known: Record<string, Presence> = {};
+  let answered = 0;
+  await live(join(disk.path, 'store'), { seed, images, expected: {} }, 'first boot', (line) => {
+    if (line.event === 'begins' && line.what !== undefined) known[line.what] = 'unknown';
+    if (line.event === 'answered') {
+      answered += 1;
+      if (line.what !== undefined) known[line.what] = line.presence ?? 'unknown';
+    }
+    moments.push({ at: disk.now(), known: { ...known } });
+    return answered < DEEDS;
+  });
+  return moments;
+}
+
+/** Of what was under way at a cut nothing is known. */
+function knownAt(moments: readonly Moment[], at: number): Record<string, Presence> {
+  const index = moments.findLastIndex((moment) => moment.at <= at);
+  const known: Record<string, Presence> = { ...moments[index]?.known };
+  const next = moments[index + 1]?.known ?? {};
+  for (const [what, presence] of Object.entries(next)) if (known[what] !== presence) known[what] = 'unknown';
+  return known;
+}
+
+it(`an acknowledged image survives ${CUTS} power cuts`, async (test) => {
+  const seed = Number(process.env.KEELSON_CRASH_SEED ?? Date.now() % 1_000_000);
+  test.diagnostic(`KEELSON_CRASH_SEED=${seed}`);
+  // The disk lies in memory.
+  if (existsSync('/dev/shm')) process.env.KEELSON_TEST_DIR = '/dev/shm';
+  await using place = await scratch('power');
+  await using registry = await ScriptedRegistry.start();
+  const random = randomSource(seed);
+  const images = plannedImages(registry, random);
+  const disk = await LoggedDisk.mount(place.path);
+  const moments = await record(disk, images, seed).finally(() => disk[Symbol.asyncDispose]());
+  const end = moments.at(-1)?.at ?? 0;
+  const mounted = join(place.path, 'after');
+  mkdirSync(mounted);
+  let acknowledged = 0;
+  for (let cut = 0; cut < CUTS; cut += 1) {
+    const at = Math.floor(random() * end);
+    const file = join(place.path, 'cut');
+    disk.cut(file, at, random);
+    await succeed('mount', ['-o', 'loop', file, mounted]);
+    try {
+      const expected = knownAt(moments, at);
+      acknowledged += Object.values(expected).filter((presence) => presence === 'present').length;
+      const plan = { seed: seed + cut, images, expected };
+      // Verified, and the next pull answered.
+      const heard = (line: Line): boolean => line.event !== 'answered';
+      await live(join(mounted, 'store'), plan, `boot ${cut}`, heard).catch((cause: unknown) => {
+        throw new Error(`cut ${cut} at byte ${at} of ${end}: ${cause}`, { cause });
+      });
+    } finally {
+      await succeed('umount', [mounted]);
+      rmSync(file);
+    }
+  }
+  test.diagnostic(`${end} bytes of writes and flushes; ${acknowledged} things acknowledged before a cut, none lost`);
+  assert.ok(acknowledged > 0);
+});
