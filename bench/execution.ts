@@ -1,27 +1,43 @@
-/** Daemon start, container start, and memory. */
+/** Daemon start, and one container at a time. */
+import { watch } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { basename, dirname } from 'node:path';
 import { Client, credentials } from '@grpc/grpc-js';
 import { Background } from '../test/harness/command.js';
 import { Daemon, type DaemonKind } from '../test/harness/daemon.js';
 import { scratch } from '../test/harness/scratch.js';
-import { type Memory, memoryOf } from './memory.js';
 import { type Comparison, milliseconds } from './statistics.js';
 
 export const KINDS = ['keelsond', 'containerd'] as const satisfies readonly DaemonKind[];
 
-const ctr = async (daemon: Daemon, ...args: readonly string[]): Promise<void> => {
+/** Debian's ctr, which must succeed. */
+export const ctr = async (daemon: Daemon, ...args: readonly string[]): Promise<void> => {
   const { code, stderr } = await daemon.ctr('bench').run(args, { timeout: 120_000 });
   if (code !== 0) throw new Error(`ctr ${args.join(' ')} on ${daemon.kind}: ${stderr}`);
 };
 
-/** Resolves once something accepts connections at the socket; looks again at once. */
+const accepts = (path: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(path, () => resolve(true)).once('error', () => resolve(false));
+    // Left open it would hold up the end of containerd, which waits for the first bytes of every connection.
+    socket.once('connect', () => socket.destroy());
+  });
+
+/** Resolves once something accepts connections at the socket. Told by its directory: asking all the time would slow the daemon. */
 async function accepting(path: string): Promise<void> {
-  const attempt = (): Promise<boolean> =>
-    new Promise((resolve) => {
-      const socket = connect(path, () => resolve(true)).once('error', () => resolve(false));
-      socket.once('close', () => socket.destroy()).unref();
-    });
-  while (!(await attempt()));
+  const watching = new AbortController();
+  const changes = watch(dirname(path), { signal: watching.signal });
+  try {
+    if (await accepts(path)) return;
+    for await (const { filename } of changes) {
+      if (filename !== basename(path)) continue;
+      // Between its creation and its first `listen` a socket refuses.
+      while (!(await accepts(path)));
+      return;
+    }
+  } finally {
+    watching.abort();
+  }
 }
 
 function version(address: string): Promise<void> {
@@ -78,38 +94,4 @@ export async function benchRun(
     }
   }
   return [{ what: '`ctr run --rm` of true', unit: 'ms', ours: times.keelsond, peer: times.containerd }];
-}
-
-interface Footprint {
-  readonly idle: Memory;
-  readonly busy: Memory;
-}
-
-/** Memory of a fresh daemon after one pull, idle and then with `count` containers that sleep. */
-async function footprint(kind: DaemonKind, image: string, count: number): Promise<Footprint> {
-  await using daemon = await Daemon.start({ kind });
-  const run = { directory: daemon.directory, id: '' };
-  await ctr(daemon, 'images', 'pull', '--plain-http', image);
-  const idle = await memoryOf(run);
-  const names = Array.from({ length: count }, (_, index) => `sleep${index}`);
-  for (const name of names) await ctr(daemon, 'run', '--detach', '--null-io', image, name, 'sleep', '3600');
-  const busy = await memoryOf(run);
-  for (const name of names) {
-    await ctr(daemon, 'tasks', 'rm', '--force', name);
-    await ctr(daemon, 'containers', 'rm', name);
-  }
-  return { idle, busy };
-}
-
-export async function benchMemory(image: string, count: number): Promise<Comparison[]> {
-  const ours = await footprint('keelsond', image, count);
-  const peer = await footprint('containerd', image, count);
-  const rows = [
-    { when: 'idle', mine: ours.idle, theirs: peer.idle },
-    { when: `with ${count} containers`, mine: ours.busy, theirs: peer.busy },
-  ];
-  return rows.flatMap(({ when, mine, theirs }) => [
-    { what: `resident memory ${when}`, unit: 'MB', ours: [mine.resident], peer: [theirs.resident] },
-    { what: `proportional memory ${when}`, unit: 'MB', ours: [mine.proportional], peer: [theirs.proportional] },
-  ]);
 }

@@ -3,8 +3,7 @@
  * against `igzip -dc | tar x`, which checks nothing, five at a time and one after
  * another. In one run, on one loop-mounted ext4: `node dist/bench/unpack.js`.
  */
-import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { mkdir, open, stat } from 'node:fs/promises';
 import { cpus, release } from 'node:os';
 import { join } from 'node:path';
@@ -12,21 +11,16 @@ import { gzipEngine } from '../lib/inflate/decompressor.js';
 import { OCI_LAYER_GZIP } from '../lib/oci/media-types.js';
 import { succeed } from '../test/harness/command.js';
 import { bind, TestDiffer } from '../test/harness/unpack.js';
+import { pipeline } from './floor.js';
 import { benchImage, layerBlobs } from './image.js';
 import { loopDisk } from './loop-disk.js';
+import { processorSeconds } from './processor.js';
 import { median, milliseconds } from './statistics.js';
 
 const ROUNDS = 5;
 const PIECE = 1 << 20;
 
 const cache = process.env.KEELSON_IMAGE_CACHE ?? '/var/tmp/keelson-images';
-
-async function pipeline(blob: string, target: string): Promise<void> {
-  const script = 'exec igzip -dc "$0" | tar -x --numeric-owner -f - -C "$1"';
-  const child = spawn('sh', ['-c', script, blob, target], { stdio: 'inherit' });
-  const code = await new Promise((resolve, reject) => child.once('error', reject).once('close', resolve));
-  if (code !== 0) throw new Error(`unpacking "${blob}" ended with ${code}`);
-}
 
 async function ours(differ: TestDiffer, blob: string, target: string): Promise<void> {
   const file = await open(blob);
@@ -52,13 +46,6 @@ async function ours(differ: TestDiffer, blob: string, target: string): Promise<v
 
 const digestOf = (blob: string): string => `sha256:${blob.slice(blob.lastIndexOf('/') + 1)}`;
 
-/** Processor seconds of this process and of its children that have ended (proc(5), /proc/self/stat). */
-function processorSeconds(): number {
-  const fields = readFileSync('/proc/self/stat', 'utf8').split(') ')[1]?.split(' ') ?? [];
-  const ticks = fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0);
-  return ticks / 100;
-}
-
 interface Sample {
   readonly wall: number;
   readonly processor: number;
@@ -70,12 +57,12 @@ async function measure(root: string, blobs: readonly string[], unpack: Unpack, i
   const targets = blobs.map((_, index) => join(root, `layer-${index}`));
   for (const target of targets) mkdirSync(target);
   const jobs = blobs.map((blob, index) => (): Promise<void> => unpack(blob, targets[index] ?? ''));
-  const before = processorSeconds();
+  const before = processorSeconds('self');
   const taken = await milliseconds(async () => {
     if (isParallel) await Promise.all(jobs.map((job) => job()));
     else for (const job of jobs) await job();
   });
-  const processor = processorSeconds() - before;
+  const processor = processorSeconds('self') - before;
   for (const target of targets) rmSync(target, { recursive: true });
   await succeed('sync', ['-f', root], { timeout: 120_000 });
   return { wall: taken / 1000, processor };
