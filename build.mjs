@@ -4,6 +4,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
 import { join, relative } from 'node:path';
 import { build } from 'esbuild';
 import { PROGRAMS } from './dist/lib/program.js';
@@ -25,9 +26,13 @@ function revision() {
 const APART = {
   'keelsond-daemon': 'cli/keelsond/daemon',
   'keelsond-config': 'cli/keelsond/config-actions',
+  'keelsond-publish': 'cli/keelsond/publish',
   'config-places': 'config/places',
   'config-yaml': 'config/yaml',
 };
+
+/** The kits are read as plugin packages read them: from the compiled files that the package exports. */
+const KITS = 'test/conformance/command';
 
 const commandLines = readdirSync(join(top, 'cli'))
   .filter((name) => existsSync(join(top, 'cli', name, 'main.ts')))
@@ -56,6 +61,7 @@ const readApart = {
     onResolve({ filter: /^\./ }, ({ kind, path, resolveDir }) => {
       if (kind !== 'dynamic-import') return undefined;
       const source = relative(top, join(resolveDir, path)).replace(/\.js$/, '');
+      if (source === KITS) return { path: `../${KITS}.js`, external: true };
       const name = Object.keys(APART).find((key) => APART[key] === source);
       return name && { path: `./${name}.js`, external: true };
     });
@@ -73,6 +79,30 @@ const zodByName = {
   },
 };
 
+/**
+ * A part of Node is loaded when something of it is first used, not when a bundle is linked that mentions it.
+ */
+const nodeOnDemand = {
+  name: 'node-on-demand',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /./ }, ({ path, namespace }) => {
+      if (namespace === 'node' || !isBuiltin(path)) return undefined;
+      return { path: path.replace(/^(node:)?/, 'node:'), namespace: 'node', sideEffects: false };
+    });
+    onLoad({ filter: /./, namespace: 'node' }, ({ path }) => {
+      const id = JSON.stringify(path);
+      const part = process.getBuiltinModule(path);
+      if (typeof part === 'function') return { contents: `module.exports = process.getBuiltinModule(${id})` };
+      const getters = Object.keys(part).map(
+        (name) => `get ${JSON.stringify(name)}() { return load()[${JSON.stringify(name)}] }`,
+      );
+      return {
+        contents: `let part; const load = () => part ??= process.getBuiltinModule(${id}); module.exports = { ${getters} }`,
+      };
+    });
+  },
+};
+
 rmSync(outdir, { recursive: true, force: true });
 await build({
   entryPoints,
@@ -83,12 +113,14 @@ await build({
   format: 'esm',
   // No splitting: finding, reading and linking many small files costs more than a part that is never evaluated.
   minifySyntax: true,
+  // Less to read and to check before the first line runs; names stay, for whoever reads a stack.
+  minifyWhitespace: true,
   legalComments: 'none',
   logLevel: 'warning',
   tsconfig: join(top, 'tsconfig.json'),
   // A native addon finds its files beside itself.
   external: ['koffi', ...NEVER_LOADED],
-  plugins: [englishOnly, zodByName, readApart],
+  plugins: [englishOnly, zodByName, readApart, nodeOnDemand],
   // CommonJS packages inside an ES module still call require for what Node brings along.
   banner: {
     js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
