@@ -3,6 +3,7 @@ import { closeSync, constants, openSync, readSync, writeFileSync } from 'node:fs
 import { join } from 'node:path';
 import { unavailable } from '../../kernel/errors.js';
 import { makePipe } from '../linux/fifo.js';
+import { ProcessHandle } from '../linux/pidfd.js';
 import { watchReadable } from '../linux/poll.js';
 import { spawn } from '../linux/process.js';
 import { programPath } from '../program.js';
@@ -12,6 +13,9 @@ import { type SupervisorSettings, toArguments } from './settings.js';
 
 /** Milliseconds a supervisor has to become ready, adoption of what it finds included. */
 const READY_DEADLINE = 30_000;
+/** Milliseconds that one which does not come up has to end. */
+const END_DEADLINE = 3000;
+const SIGKILL = 9;
 
 /** The first descriptor of the child that it may inherit: before are 0, 1, 2, and 3 to tell that it is ready. */
 export const FIRST_KEPT = 4;
@@ -60,6 +64,20 @@ function firstLine(fd: number): Promise<string> {
   });
 }
 
+/** Resolves when that child of ours is gone for good. One that does not end by itself is killed. */
+function gone(pid: number): Promise<void> {
+  const child = new ProcessHandle(pid);
+  const timer = setTimeout(() => child.signal(SIGKILL), END_DEADLINE);
+  return new Promise((resolve) => {
+    child.onExit(() => {
+      clearTimeout(timer);
+      child.exitStatus();
+      child.close();
+      resolve();
+    });
+  });
+}
+
 /**
  * Starts a supervisor in its directory, in a session of its own, with what was
  * kept for its predecessor, and waits until it serves. Returns its process id.
@@ -90,6 +108,7 @@ export async function launchSupervisor(
     closeSync(ready.write);
     const line = await firstLine(ready.read);
     if (line !== 'ready') {
+      await gone(pid);
       throw unavailable(`the supervisor of "${settings.group}" did not start: ${line === '' ? 'it ended' : line}`, {
         remedy: `see "${join(directory, 'log')}"`,
       });

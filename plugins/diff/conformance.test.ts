@@ -26,7 +26,7 @@ differConformance(
   {
     ...subject,
     name: 'diff',
-    can: { compare: true, detach: true, explainRefusals: true, clampTimes: true },
+    can: { compare: true, detach: true, explainRefusals: true, reproduce: true, clampTimes: true },
     async open() {
       const directory = await scratch('diff');
       mkdirSync(join(directory.path, 'm'));
@@ -48,7 +48,7 @@ differConformance(
   {
     ...subject,
     name: 'diff through a kernel',
-    can: { compare: true, detach: true, explainRefusals: true, clampTimes: true },
+    can: { compare: true, detach: true, explainRefusals: true, reproduce: true, clampTimes: true },
     async open() {
       const kernel = await startTestKernel({ plugins });
       const differ = kernel.get(Differs).get('walking');
@@ -64,7 +64,7 @@ differConformance(
   {
     ...subject,
     name: 'diff over gRPC',
-    can: { compare: true, detach: false, explainRefusals: true, clampTimes: true },
+    can: { compare: true, detach: false, explainRefusals: true, reproduce: true, clampTimes: true },
     async open() {
       const directory = await scratch('diff');
       const address = join(directory.path, 's');

@@ -36,6 +36,12 @@ async function supervisor(bench: Workbench): Promise<number> {
   return pid;
 }
 
+/** Children of this process that have ended, and that nobody has reaped. */
+async function deadChildren(): Promise<readonly string[]> {
+  const children = await succeed('ps', ['--ppid', String(process.pid), '-o', 'stat=,pid=,args=']);
+  return children.split('\n').filter((line) => line.startsWith('Z'));
+}
+
 /** A file that is missing makes the named command of the runtime hang. */
 async function hangingRunc(bench: Workbench, command: string): Promise<{ binary: string; release: () => void }> {
   const path = join(bench.work, 'hanging-runc');
@@ -63,6 +69,7 @@ describe('faults of the host', { skip }, () => {
     await bench.restart(async () => rmSync(socket));
     await until('the task is managed', async () => (await task.status()) === 'running');
     assert.deepEqual(await supervisorsBelow(bench.work), [pid]);
+    assert.deepEqual(await deadChildren(), [], 'supervisors that did not come up beside it are gone for good');
     await task.end();
   });
 

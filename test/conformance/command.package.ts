@@ -171,6 +171,7 @@ export async function packageKits(runner: CollectingRunner, options: Conformance
         compare: can('compare'),
         detach: can('detach'),
         explainRefusals: can('explainRefusals'),
+        reproduce: can('reproduce'),
         clampTimes: can('clampTimes'),
       },
       async open() {

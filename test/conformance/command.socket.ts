@@ -81,6 +81,7 @@ export async function socketKits(runner: CollectingRunner, options: ConformanceO
           compare: can('compare'),
           detach: false,
           explainRefusals: can('explainRefusals'),
+          reproduce: can('reproduce'),
           clampTimes: can('clampTimes'),
         },
         open: () => remoteDiffer({ address }),

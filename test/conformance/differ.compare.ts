@@ -89,7 +89,7 @@ export const compareChecks: Checks = {
         bench.differ.compare(scope, { lower: [bind(lower)], upper: [bind(upper)], ...more });
       const first = await make();
       assert.equal(first.mediaType, mediaType);
-      assert.deepEqual(await make(), first);
+      if (can.reproduce) assert.deepEqual(await make(), first);
     }
   },
 

@@ -28,6 +28,8 @@ export interface DifferSubject extends Subject {
     readonly detach: boolean;
     /** Refusals have their codes: UNIMPLEMENTED for a media type, INVALID_ARGUMENT for a broken archive. False: any code. */
     readonly explainRefusals: boolean;
+    /** With a fixed time the same trees make the same layer, byte for byte; false: what is deleted bears the time of the call. */
+    readonly reproduce: boolean;
     /** A fixed time clamps every time in a layer that is made; false: only those that come from nowhere else. */
     readonly clampTimes: boolean;
   };

@@ -16,7 +16,8 @@ import {
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { mountAll } from '../../lib/linux/mount.js';
-import { succeed } from '../harness/command.js';
+import { run, succeed } from '../harness/command.js';
+import { eventually } from '../harness/eventually.js';
 
 const MEGABYTE = 1 << 20;
 const SIZE = 192 * MEGABYTE;
@@ -28,19 +29,15 @@ const HEAD = 12;
 export class LoggedDisk implements AsyncDisposable {
   /** The mounted filesystem. */
   readonly path: string;
-  readonly #place: string;
   readonly #log: string;
   readonly #base: string;
-  readonly #server: Worker;
-  readonly #loop: string;
+  readonly #undo: AsyncDisposableStack;
 
-  private constructor(place: string, server: Worker, loop: string) {
-    this.#place = place;
+  private constructor(place: string, undo: AsyncDisposableStack) {
     this.#log = join(place, 'log');
     this.#base = join(place, 'base');
     this.path = join(place, 'mnt');
-    this.#server = server;
-    this.#loop = loop;
+    this.#undo = undo;
   }
 
   /** Makes and mounts an ext4 on such a disk below `place`, a directory in memory. */
@@ -52,16 +49,33 @@ export class LoggedDisk implements AsyncDisposable {
     for (const name of ['served', 'mnt']) mkdirSync(join(place, name));
     await succeed('mkfs.ext4', ['-q', '-E', 'lazy_itable_init=0,lazy_journal_init=0', '-J', 'size=8', image]);
     await succeed('cp', ['--sparse=always', image, join(place, 'base')]);
+    await using undo = new AsyncDisposableStack();
     const device = openSync('/dev/fuse', constants.O_RDWR);
     const options = [`fd=${device}`, 'rootmode=40000', 'user_id=0', 'group_id=0'];
     mountAll([{ type: 'fuse', source: 'disk', target: '', options }], served);
     const server = new Worker(new URL('disk-server.js', import.meta.url), {
       workerData: { device, image, log, size: SIZE },
     });
+    const exited = once(server, 'exit');
     server.once('exit', () => closeSync(device));
+    undo.defer(async () => {
+      // The loop device lets go of its file when the last one who looks at it does, a search for a free one say.
+      const unmounted = async (): Promise<true | undefined> =>
+        (await run('umount', [served])).code === 0 ? true : undefined;
+      await eventually('the disk is let go of', unmounted).finally(async () => {
+        await run('umount', ['--lazy', '--force', served]);
+        await exited;
+      });
+    });
     const loop = (await succeed('losetup', ['--find', '--show', join(served, 'disk')])).trim();
+    undo.defer(async () => {
+      await succeed('losetup', ['--detach', loop]);
+    });
     await succeed('mount', ['-t', 'ext4', loop, join(place, 'mnt')]);
-    return new LoggedDisk(place, server, loop);
+    undo.defer(async () => {
+      await succeed('umount', [join(place, 'mnt')]);
+    });
+    return new LoggedDisk(place, undo.move());
   }
 
   /** Where the log stands: what is acknowledged now was flushed before. */
@@ -71,11 +85,7 @@ export class LoggedDisk implements AsyncDisposable {
 
   /** Unmounts it; the log stays. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await succeed('umount', [this.path]);
-    await succeed('losetup', ['--detach', this.#loop]);
-    const exited = once(this.#server, 'exit');
-    await succeed('umount', [join(this.#place, 'served')]);
-    await exited;
+    await this.#undo.disposeAsync();
   }
 
   /**

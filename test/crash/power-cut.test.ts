@@ -37,10 +37,16 @@ async function live(directory: string, plan: Plan, boot: string, heard: (line: L
   });
   const exited = once(child, 'exit');
   let wrong: string | undefined;
-  for await (const text of createInterface({ input: child.stdout })) {
-    const line: Line = JSON.parse(text);
-    if (line.event === 'wrong') wrong = line.message;
-    else if (!heard(line)) child.kill('SIGKILL');
+  try {
+    for await (const text of createInterface({ input: child.stdout })) {
+      const line: Line = JSON.parse(text);
+      if (line.event === 'wrong') wrong = line.message;
+      else if (!heard(line)) child.kill('SIGKILL');
+    }
+  } catch (cause) {
+    child.kill('SIGKILL');
+    await exited;
+    throw cause;
   }
   const [code, signal] = await exited;
   if (wrong !== undefined) throw new Error(wrong);

@@ -18,7 +18,7 @@ export const plugin = definePlugin({
 });
 
 /** What the kit asks: see `DifferSubject` of keelson/conformance/differ. */
-export const can = { compare: false, detach: true, explainRefusals: true, clampTimes: false };
+export const can = { compare: false, detach: true, explainRefusals: true, reproduce: false, clampTimes: false };
 
 /** How the kit makes layers for it. */
 export const encodings = {

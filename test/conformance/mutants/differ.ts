@@ -37,7 +37,7 @@ export const soundDiffer: DifferSubject = {
   name: 'diff',
   unavailable: async () => undefined,
   encodings: { [OCI_LAYER]: (archive) => archive, [OCI_LAYER_GZIP]: (archive) => gzipSync(archive, { level: 1 }) },
-  can: { compare: true, detach: true, explainRefusals: true, clampTimes: true },
+  can: { compare: true, detach: true, explainRefusals: true, reproduce: true, clampTimes: true },
   open: openSound,
 };
 
