@@ -3,7 +3,8 @@
  * what they start beside themselves (lib/program.ts). Runs after tsc.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { join, relative } from 'node:path';
 import { build } from 'esbuild';
@@ -29,6 +30,13 @@ const APART = {
   'keelsond-publish': 'cli/keelsond/publish',
   'config-places': 'config/places',
   'config-yaml': 'config/yaml',
+  'code-cache': 'lib/code-cache',
+};
+
+/** What daemons are made of starts from code that an earlier run has compiled: scripts, loaded by a module of that name. */
+const KEPT_COMPILED = {
+  'keelsond-daemon': ['runDaemon'],
+  'runtime-runc-supervisor': [],
 };
 
 /** The kits are read as plugin packages read them: from the compiled files that the package exports. */
@@ -79,6 +87,19 @@ const zodByName = {
   },
 };
 
+/** grpc-js serves without a client of its own, but for services that we do not offer: it is made when somebody wants one. */
+const clientOnDemand = {
+  name: 'client-on-demand',
+  setup({ onLoad }) {
+    onLoad({ filter: /grpc-js\/build\/src\/(channelz|orca)\.js$/ }, ({ path }) => {
+      const contents = readFileSync(path, 'utf8');
+      const eager = 'const make_client_1 = require("./make-client");';
+      if (!contents.includes(eager)) throw new Error(`${path} does not read "./make-client" any more as it did`);
+      return { contents: contents.replace(eager, '').replaceAll('make_client_1.', 'require("./make-client").') };
+    });
+  },
+};
+
 /**
  * A part of Node is loaded when something of it is first used, not when a bundle is linked that mentions it.
  */
@@ -103,14 +124,11 @@ const nodeOnDemand = {
   },
 };
 
-rmSync(outdir, { recursive: true, force: true });
-await build({
-  entryPoints,
+const options = {
   outdir,
   bundle: true,
   platform: 'node',
   target: 'node26',
-  format: 'esm',
   // No splitting: finding, reading and linking many small files costs more than a part that is never evaluated.
   minifySyntax: true,
   // Less to read and to check before the first line runs; names stay, for whoever reads a stack.
@@ -120,19 +138,60 @@ await build({
   tsconfig: join(top, 'tsconfig.json'),
   // A native addon finds its files beside itself.
   external: ['koffi', ...NEVER_LOADED],
-  plugins: [englishOnly, zodByName, readApart, nodeOnDemand],
+  plugins: [englishOnly, zodByName, readApart, clientOnDemand, nodeOnDemand],
+};
+
+const define = {
+  KEELSON_BUNDLED: 'true',
+  KEELSON_REVISION: JSON.stringify(revision()),
+  KEELSON_DEFAULT_TOML: JSON.stringify(readFileSync(join(top, 'config/default.toml'), 'utf8')),
+};
+
+const isScript = ([name]) => Object.hasOwn(KEPT_COMPILED, name);
+const entries = Object.entries(entryPoints);
+
+rmSync(outdir, { recursive: true, force: true });
+await build({
+  ...options,
+  entryPoints: Object.fromEntries(entries.filter((entry) => !isScript(entry))),
+  format: 'esm',
   // CommonJS packages inside an ES module still call require for what Node brings along.
   banner: {
     js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
   },
-  define: {
-    KEELSON_BUNDLED: 'true',
-    KEELSON_REVISION: JSON.stringify(revision()),
-    KEELSON_DEFAULT_TOML: JSON.stringify(readFileSync(join(top, 'config/default.toml'), 'utf8')),
-  },
+  define,
 });
+await build({
+  ...options,
+  entryPoints: Object.fromEntries(entries.filter(isScript)),
+  format: 'cjs',
+  outExtension: { '.js': '.cjs' },
+  // The parameters of lib/code-cache.ts.
+  banner: { js: '(function(exports,require,module,__url,__filename){' },
+  footer: { js: '})' },
+  define: { ...define, 'import.meta.url': '__url', 'import.meta.filename': '__filename' },
+});
+for (const [name, exported] of Object.entries(KEPT_COMPILED)) {
+  const names = exported.length > 0 ? `export const { ${exported} } = ` : '';
+  const digest = createHash('sha256')
+    .update(readFileSync(join(outdir, `${name}.cjs`)))
+    .digest('hex')
+    .slice(0, 16);
+  writeFileSync(
+    join(outdir, `${name}.js`),
+    `import { runBundle } from './code-cache.js';\n${names}runBundle(import.meta.resolve('./${name}.cjs'), '${digest}');\n`,
+  );
+}
 
-for (const name of Object.keys(entryPoints)) {
-  const { size } = statSync(join(outdir, `${name}.js`));
-  process.stdout.write(`dist/programs/${name}.js ${Math.ceil(size / 1024)} KiB\n`);
+/** One character beyond Latin-1, of a regular expression say, and V8 holds and scans all of a program at two bytes each. */
+function refuseWide(path) {
+  const wide = /.{0,40}[^ -~\t\n\r]/.exec(readFileSync(path, 'utf8'));
+  if (wide) throw new Error(`${path} holds what is not ASCII, near "${wide[0]}": write it as \\u escape in the source`);
+}
+
+for (const name of readdirSync(outdir)) {
+  const path = join(outdir, name);
+  if (path.endsWith('.cjs')) refuseWide(path);
+  const { size } = statSync(path);
+  process.stdout.write(`dist/programs/${name} ${Math.ceil(size / 1024)} KiB\n`);
 }

@@ -1,17 +1,17 @@
 /** Turns a method of a service definition and its handler into what grpc-js calls. */
 import { once } from 'node:events';
-import {
-  type handleBidiStreamingCall,
-  type handleClientStreamingCall,
-  type handleServerStreamingCall,
-  type handleUnaryCall,
-  Metadata,
-  type ServerDuplexStream,
-  type ServerReadableStream,
-  type ServerUnaryCall,
-  type ServerWritableStream,
-  type sendUnaryData,
+import type {
+  handleBidiStreamingCall,
+  handleClientStreamingCall,
+  handleServerStreamingCall,
+  handleUnaryCall,
+  ServerDuplexStream,
+  ServerReadableStream,
+  ServerUnaryCall,
+  ServerWritableStream,
+  sendUnaryData,
 } from '@grpc/grpc-js';
+import { Metadata } from '@grpc/grpc-js/build/src/metadata.js';
 import { internal, invalidArgument } from '../../kernel/errors.js';
 import type { Call, MethodDefinition } from '../../lib/rpc/definition.js';
 import { isExpected, statusOf } from '../../lib/rpc/status.js';

@@ -2,7 +2,9 @@
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+// Of grpc-js only what serves: its other half, which calls, takes as long to load again.
+import { Server } from '@grpc/grpc-js/build/src/server.js';
+import { ServerCredentials } from '@grpc/grpc-js/build/src/server-credentials.js';
 import type { Logger } from 'pino';
 import type { GrpcService } from '../../kernel/contracts/grpc.js';
 import { internal, type KeelsonError, unavailable, unimplemented } from '../../kernel/errors.js';

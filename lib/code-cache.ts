@@ -1,0 +1,90 @@
+/**
+ * Runs a bundle with the code that V8 made of it in an earlier run. Node's own compile cache holds only what is
+ * compiled before the first line runs, not the functions that a start then calls, one by one: a quarter of its time.
+ */
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { constants, Script } from 'node:vm';
+import { isErrno } from './errno.js';
+
+/** Milliseconds after which what a program does as it starts is done and compiled. */
+const SETTLED = 5000;
+/** What the build makes of a bundle: one expression, a function of what CommonJS modules find around them, and the module's URL. */
+type Bundle = (
+  exports: object,
+  require: NodeJS.Require,
+  module: { readonly exports: object },
+  url: string,
+  filename: string,
+) => void;
+
+const isBundle = (value: unknown): value is Bundle => typeof value === 'function';
+
+function keptCode(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT') || isErrno(error, 'ENOTDIR')) return undefined;
+    throw error;
+  }
+}
+
+/** In one piece or not at all, also when power fails: V8 does not look at all of it. */
+function write(path: string, code: Buffer): void {
+  const unfinished = `${path}.${process.pid}`;
+  const file = openSync(unfinished, 'wx', 0o600);
+  try {
+    writeSync(file, code);
+    fsyncSync(file);
+    renameSync(unfinished, path);
+  } catch (error) {
+    rmSync(unfinished, { force: true });
+    throw error;
+  } finally {
+    closeSync(file);
+  }
+}
+
+function keep(path: string, code: Buffer): void {
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    write(path, code);
+  } catch (error) {
+    // A read-only installation, a full disk: the next start is as slow as this one.
+    if (!(error instanceof Error && 'code' in error)) throw error;
+  }
+}
+
+/** Calls it once the program has settled, or when it ends before. */
+function onceSettled(work: () => void): void {
+  const run = (): void => {
+    clearTimeout(timer);
+    process.off('exit', run);
+    work();
+  };
+  const timer = setTimeout(run, SETTLED).unref();
+  process.once('exit', run);
+}
+
+/**
+ * Evaluates the bundle at that file URL and returns what it exports. `digest` tells one build of it from another: V8
+ * itself compares only the lengths of sources. Code for the next run is kept below `.cache` beside the bundle.
+ */
+export function runBundle(url: string, digest: string): object {
+  const filename = fileURLToPath(url);
+  const cache = join(dirname(filename), '.cache', `${basename(filename)}-${digest}-${process.version}`);
+  const cachedData = keptCode(cache);
+  const script = new Script(readFileSync(filename, 'latin1'), {
+    filename,
+    ...(cachedData && { cachedData }),
+    importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+  });
+  const bundle: unknown = script.runInThisContext();
+  if (!isBundle(bundle)) throw new Error(`"${filename}" is no bundle: build it again`);
+  const module = { exports: {} };
+  bundle(module.exports, createRequire(url), module, url, filename);
+  if (cachedData === undefined || script.cachedDataRejected) onceSettled(() => keep(cache, script.createCachedData()));
+  return module.exports;
+}
