@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { isBuiltin } from 'node:module';
+import { createRequire, isBuiltin } from 'node:module';
 import { join, relative } from 'node:path';
 import { build } from 'esbuild';
 import { PROGRAMS } from './dist/lib/program.js';
@@ -101,6 +101,25 @@ const clientOnDemand = {
 };
 
 /**
+ * Node takes long to find a package, and koffi three of them, to come to its native part. In a bundle it is found from
+ * there; where packages are laid out so that it cannot be, koffi finds it itself.
+ */
+const KOFFI = createRequire(import.meta.url).resolve('koffi');
+
+const koffiInside = {
+  name: 'koffi-inside',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^koffi$/ }, ({ namespace }) =>
+      namespace === 'koffi' ? { path: 'koffi', external: true } : { path: 'koffi', namespace: 'koffi' },
+    );
+    onLoad({ filter: /./, namespace: 'koffi' }, () => ({
+      contents: `try { module.exports = require(${JSON.stringify(KOFFI)}); } catch { module.exports = require('koffi'); }`,
+      resolveDir: top,
+    }));
+  },
+};
+
+/**
  * A part of Node is loaded when something of it is first used, not when a bundle is linked that mentions it.
  */
 const nodeOnDemand = {
@@ -113,6 +132,9 @@ const nodeOnDemand = {
     onLoad({ filter: /./, namespace: 'node' }, ({ path }) => {
       const id = JSON.stringify(path);
       const part = process.getBuiltinModule(path);
+      // sonic-boom's, for what never happens.
+      if (path === 'node:assert')
+        return { contents: `module.exports = (...args) => process.getBuiltinModule(${id})(...args)` };
       if (typeof part === 'function') return { contents: `module.exports = process.getBuiltinModule(${id})` };
       const getters = Object.keys(part).map(
         (name) => `get ${JSON.stringify(name)}() { return load()[${JSON.stringify(name)}] }`,
@@ -137,7 +159,7 @@ const options = {
   logLevel: 'warning',
   tsconfig: join(top, 'tsconfig.json'),
   // A native addon finds its files beside itself.
-  external: ['koffi', ...NEVER_LOADED],
+  external: ['koffi', '@koromix/*', ...NEVER_LOADED],
   plugins: [englishOnly, zodByName, readApart, clientOnDemand, nodeOnDemand],
 };
 
@@ -163,6 +185,7 @@ await build({
 });
 await build({
   ...options,
+  plugins: [koffiInside, ...options.plugins],
   entryPoints: Object.fromEntries(entries.filter(isScript)),
   format: 'cjs',
   outExtension: { '.js': '.cjs' },

@@ -3,14 +3,12 @@
  * Each system call lives in a file of its theme (mount.ts, file.ts, ...), with
  * its man page named, and turns errno into the taxonomy through {@link check}.
  */
-import { createRequire } from 'node:module';
 import { constants } from 'node:os';
+import koffi from 'koffi';
 import { KeelsonError } from '../../kernel/errors.js';
 import { codeOfErrno } from '../errno.js';
 
-const require = createRequire(import.meta.url);
-// koffi is a CommonJS package with a native part: required, so that a bundle leaves it alone.
-export const koffi: typeof import('koffi') = require('koffi');
+export { koffi };
 
 export const libc = koffi.load('libc.so.6');
 
