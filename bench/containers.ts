@@ -1,15 +1,20 @@
 /** What containers that run cost in memory. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { Daemon, type DaemonKind } from '../test/harness/daemon.js';
 import { ctr } from './execution.js';
 import { type Memory, memoryOf } from './memory.js';
 import { namesOf, removeAll, startAll } from './starts.js';
 import type { Comparison } from './statistics.js';
 
-/** Memory of a fresh daemon after one pull: idle, then with each number of containers that sleep. */
+/** Milliseconds after a pull until a daemon is called idle. */
+const SETTLED = 45_000;
+
+/** Memory of a fresh daemon some time after one pull: idle, then with each number of containers that sleep. */
 async function footprints(kind: DaemonKind, image: string, counts: readonly number[]): Promise<Memory[]> {
   await using daemon = await Daemon.start({ kind });
   const run = { directory: daemon.directory, id: '' };
   await ctr(daemon, 'images', 'pull', '--plain-http', image);
+  await delay(SETTLED);
   const memory = [await memoryOf(run)];
   let running = 0;
   for (const count of counts) {

@@ -18,6 +18,7 @@ import type { Mount } from '../../kernel/contracts/snapshots.js';
 import { codeOf, type ErrorCode, hasCode } from '../../kernel/errors.js';
 import { mountsWithin } from '../../lib/linux/mount.js';
 import { OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD } from '../../lib/oci/media-types.js';
+import { eventually } from '../../test/harness/eventually.js';
 import { scratch } from '../../test/harness/scratch.js';
 import { bind, TestDiffer } from '../../test/harness/unpack.js';
 import * as tar from '../../test/hostile/tar.js';
@@ -285,6 +286,16 @@ describe('layers under way', () => {
     await refuses(sink.end(), 'INTERNAL');
     await sink.abort();
     assert.equal((await one.apply(small, { mounts: [bind(dir.path)] })).size, small.length);
+  });
+
+  test('a worker with nothing to do ends after a while, and a new one does what comes then', async () => {
+    await using dir = await scratch('apply');
+    await using brief = new TestDiffer({}, '/tmp', 1, 50);
+    await brief.apply(small, { mounts: [bind(dir.path)] });
+    const first = workers.at(-1);
+    await eventually('the thread has ended', () => (first?.threadId === -1 ? true : undefined));
+    assert.equal((await brief.apply(small, { mounts: [bind(dir.path)] })).size, small.length);
+    assert.notEqual(workers.at(-1), first);
   });
 
   test('one that fails does not disturb the others of its worker', async () => {

@@ -1,5 +1,6 @@
 /**
- * The worker threads that unpack layers, started when first needed and kept.
+ * The worker threads that unpack layers, started when first needed and ended
+ * when there was nothing to do for a while: each holds some ten megabytes.
  * Idle ones do not keep the process alive. One more than the machine has
  * cores: with as many, whichever has a layer more than the rest works on alone
  * in the end (measured by bench/unpack.ts, five layers on two cores: a tenth).
@@ -15,6 +16,8 @@ import type { LayerJob } from './unpack/layer.js';
 
 /** Compressed bytes that a layer counts for when it does not say. */
 const USUAL_SIZE = 32 * 2 ** 20;
+/** Milliseconds that a worker without layers is kept for the next one. */
+const IDLE = 30_000;
 /** Megabytes of heap of one worker: a hostile layer ends its worker, not the daemon. */
 const HEAP = 512;
 /** Megabytes of it for what is soon gone; more is no faster, and every worker takes all it may have. */
@@ -37,10 +40,13 @@ class PoolWorker {
   });
   readonly #sinks = new Map<LayerId, { readonly sink: WorkerSink; readonly size: number }>();
   readonly #log: Logger;
+  readonly #onIdle: (worker: PoolWorker) => void;
   #cause: unknown;
 
-  constructor(log: Logger, onGone: (worker: PoolWorker) => void) {
+  /** `onIdle` is called when its last layer is done. */
+  constructor(log: Logger, onGone: (worker: PoolWorker) => void, onIdle: (worker: PoolWorker) => void) {
     this.#log = log;
+    this.#onIdle = onIdle;
     this.#worker.unref();
     this.#worker.on('message', (message: FromWorker) => this.#receive(message));
     this.#worker.on('error', (error) => {
@@ -86,7 +92,9 @@ class PoolWorker {
 
   #forget(layer: LayerId): void {
     this.#sinks.delete(layer);
-    if (this.#sinks.size === 0) this.#worker.unref();
+    if (this.#sinks.size > 0) return;
+    this.#worker.unref();
+    this.#onIdle(this);
   }
 
   #receive(message: FromWorker): void {
@@ -98,19 +106,25 @@ class PoolWorker {
 export class WorkerPool {
   readonly #log: Logger;
   readonly #most: number;
+  readonly #idle: number;
   readonly #workers = new Set<PoolWorker>();
+  readonly #timers = new Map<PoolWorker, NodeJS.Timeout>();
   #lastLayer = 0;
   #isClosed = false;
 
-  constructor(log: Logger, most = availableParallelism() + 1) {
+  /** `idle`: milliseconds that a thread without layers is kept. */
+  constructor(log: Logger, most = availableParallelism() + 1, idle = IDLE) {
     this.#log = log;
     this.#most = most;
+    this.#idle = idle;
   }
 
   /** Begins to unpack. Throws when the target cannot be opened. */
   async open(options: OpenLayer): Promise<WorkerSink> {
     if (this.#isClosed) throw unavailable('unpacking a layer: the daemon is stopping');
-    const sink = this.#choose().open(++this.#lastLayer, options);
+    const worker = this.#choose();
+    this.#keep(worker);
+    const sink = worker.open(++this.#lastLayer, options);
     await sink.ready();
     return sink;
   }
@@ -118,6 +132,7 @@ export class WorkerPool {
   /** Ends all threads; layers under way fail. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    for (const worker of this.#workers) this.#keep(worker);
     await Promise.all([...this.#workers].map((worker) => worker.stop()));
   }
 
@@ -125,8 +140,32 @@ export class WorkerPool {
   #choose(): PoolWorker {
     const [least] = [...this.#workers].sort((a, b) => a.load - b.load);
     if (least && (least.load === 0 || this.#workers.size >= this.#most)) return least;
-    const worker = new PoolWorker(this.#log, (gone) => this.#workers.delete(gone));
+    const worker = new PoolWorker(
+      this.#log,
+      (gone) => this.#forget(gone),
+      (idle) => this.#settle(idle),
+    );
     this.#workers.add(worker);
     return worker;
+  }
+
+  #settle(worker: PoolWorker): void {
+    if (this.#isClosed || !this.#workers.has(worker)) return;
+    const end = (): void => {
+      this.#forget(worker);
+      void worker.stop();
+    };
+    this.#timers.set(worker, setTimeout(end, this.#idle).unref());
+  }
+
+  /** It is not to be ended, if it was. */
+  #keep(worker: PoolWorker): void {
+    clearTimeout(this.#timers.get(worker));
+    this.#timers.delete(worker);
+  }
+
+  #forget(worker: PoolWorker): void {
+    this.#keep(worker);
+    this.#workers.delete(worker);
   }
 }

@@ -27,8 +27,8 @@ export class TestDiffer implements AsyncDisposable {
   readonly pool: WorkerPool;
   readonly differ: WalkingDiffer;
 
-  constructor(limits: Partial<LayerLimits> = {}, mountDirectory = '/tmp', workers?: number) {
-    this.pool = new WorkerPool(pino({ level: 'silent' }), workers);
+  constructor(limits: Partial<LayerLimits> = {}, mountDirectory = '/tmp', workers?: number, idle?: number) {
+    this.pool = new WorkerPool(pino({ level: 'silent' }), workers, idle);
     this.differ = new WalkingDiffer({
       pool: this.pool,
       comparer: async () => new LayerComparer(this.content, mountDirectory),
