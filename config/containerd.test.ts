@@ -218,6 +218,33 @@ mount_options = "volatile"
     ]);
   });
 
+  it("stream processors: those of containerd's own default file", async () => {
+    const { settings, told, check } = await load(`version = 2
+[stream_processors]
+  [stream_processors."io.containerd.ocicrypt.decoder.v1.tar"]
+    accepts = ["application/vnd.oci.image.layer.v1.tar+encrypted"]
+    args = ["--decryption-keys-path", "/etc/containerd/ocicrypt/keys"]
+    env = ["OCICRYPT_KEYPROVIDER_CONFIG=/etc/containerd/ocicrypt/ocicrypt_keyprovider.conf"]
+    path = "ctd-decoder"
+    returns = "application/vnd.oci.image.layer.v1.tar"
+    nice = 3
+`);
+    const processors = {
+      'io.containerd.ocicrypt.decoder.v1.tar': {
+        accepts: ['application/vnd.oci.image.layer.v1.tar+encrypted'],
+        args: ['--decryption-keys-path', '/etc/containerd/ocicrypt/keys'],
+        env: ['OCICRYPT_KEYPROVIDER_CONFIG=/etc/containerd/ocicrypt/ocicrypt_keyprovider.conf'],
+        path: 'ctd-decoder',
+        returns: 'application/vnd.oci.image.layer.v1.tar',
+      },
+    };
+    assert.deepEqual(settings.plugins.differs, { config: { stream_processors: processors } });
+    assert.deepEqual(told, [
+      'config.toml:9:5: stream_processors."io.containerd.ocicrypt.decoder.v1.tar".nice: the plugin has no such setting here; it is ignored',
+    ]);
+    assert.deepEqual(check, []);
+  });
+
   it('other versions are refused with a remedy', async () => {
     await assert.rejects(
       load('version = 1\n'),

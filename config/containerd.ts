@@ -35,6 +35,8 @@ const PLACES: Readonly<Record<string, KeyPath>> = {
   'debug.level': ['log', 'level'],
 };
 
+const STREAM_PROCESSORS = 'stream_processors';
+
 /** Handled elsewhere: by the reader of files, or below. */
 const HANDLED: readonly string[] = ['version', 'imports', 'plugins'];
 
@@ -43,7 +45,6 @@ const KNOWN_BUT_NOT_DONE: Readonly<Record<string, string>> = {
   'debug.address': 'there is no debug socket yet',
   'debug.format': 'the log is JSON, or text on a terminal',
   metrics: 'metrics are not served yet',
-  stream_processors: 'stream processors are not supported yet',
   timeouts: 'timeouts cannot be set yet',
   cgroup: 'the daemon stays in the cgroup it was started in',
   oom_score: 'set it where the daemon is started, for example OOMScoreAdjust= of systemd',
@@ -86,6 +87,10 @@ class Translation {
       this.put([name], await this.#known(tree, valueAt(jsonSchemaOf(Settings), ['properties', name])));
       return;
     }
+    if (name === STREAM_PROCESSORS) {
+      await this.#streamProcessors(tree);
+      return;
+    }
     const place = PLACES[name];
     if (place !== undefined && isServed(place)) {
       this.#place(place, tree);
@@ -97,6 +102,13 @@ class Translation {
     }
     if (isEmpty(tree)) return;
     await this.warn(tree, KNOWN_BUT_NOT_DONE[name] ?? 'it is not known here');
+  }
+
+  /** A section of its own there, settings of the service in front of the differs here. */
+  async #streamProcessors(tree: Tree): Promise<void> {
+    const { plugin } = await builtins.differs();
+    const schema = valueAt(jsonSchemaOf(plugin.config), ['properties', STREAM_PROCESSORS]);
+    this.put(['plugins', 'differs', 'config', STREAM_PROCESSORS], await this.#known(tree, schema));
   }
 
   #place(place: KeyPath, tree: Tree): void {

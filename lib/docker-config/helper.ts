@@ -3,10 +3,9 @@
  * `get` with a registry on standard input and answer in JSON
  * (https://github.com/docker/docker-credential-helpers).
  */
-import { access, constants } from 'node:fs/promises';
-import { isAbsolute, join } from 'node:path';
 import { z } from 'zod';
 import { deadlineExceeded, failedPrecondition, notFound } from '../../kernel/errors.js';
+import { findProgram } from '../search-path.js';
 import type { Login } from './config.js';
 
 const answerSchema = z.object({ Username: z.string().max(4096).default(''), Secret: z.string().max(65_536) });
@@ -23,20 +22,6 @@ export interface HelperOptions {
   readonly deadline: number;
 }
 
-/** Absolute directories only: what lies in the working directory is nobody's helper. */
-async function locate(name: string, path: string): Promise<string> {
-  for (const directory of path.split(':').filter(isAbsolute)) {
-    const program = join(directory, name);
-    try {
-      await access(program, constants.X_OK);
-      return program;
-    } catch (error) {
-      if (!(error instanceof Error && 'code' in error)) throw error;
-    }
-  }
-  throw notFound(`credential helper "${name}" is in no directory of PATH`);
-}
-
 /**
  * What a helper knows of a registry; undefined when it knows nothing.
  * FAILED_PRECONDITION when it fails or answers nonsense; nothing it prints is
@@ -51,7 +36,8 @@ export async function askHelper(
     throw failedPrecondition(`credential helper "${name.slice(0, 64)}" has no name that a program could have`);
   }
   const program = `docker-credential-${name}`;
-  const path = await locate(program, env.PATH ?? '');
+  const path = await findProgram(program, env.PATH ?? '');
+  if (path === undefined) throw notFound(`credential helper "${program}" is in no directory of PATH`);
   const input = Buffer.from(`${registry}\n`);
   // Loads the C library by which programs are run: most registries need no helper.
   const { run } = await import('../linux/run.js');

@@ -1,9 +1,9 @@
 /** Running a program to its end, with input and output in memory, without ever blocking the event loop. */
-import { closeSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, openSync, writeSync } from 'node:fs';
 import { isErrno } from '../errno.js';
+import { Collector } from './collector.js';
 import { makePipe } from './fifo.js';
 import { ProcessHandle } from './pidfd.js';
-import { isReadable, type Watch, watchReadable } from './poll.js';
 import { spawn } from './process.js';
 
 export interface RunOptions {
@@ -34,41 +34,6 @@ export interface RunResult {
 const OUTPUT_LIMIT = 1 << 20;
 const SIGKILL = 9;
 
-/** Collects what comes out of a pipe. */
-class Collector {
-  readonly #fd: number;
-  readonly #watch: Watch;
-  readonly #chunks: Buffer[] = [];
-  #size = 0;
-  #ended = false;
-
-  constructor(fd: number) {
-    this.#fd = fd;
-    this.#watch = watchReadable(fd, () => this.#read());
-  }
-
-  #read(): void {
-    const buffer = Buffer.allocUnsafe(64 << 10);
-    const count = readSync(this.#fd, buffer);
-    if (count === 0) {
-      this.#ended = true;
-      this.#watch.close();
-    }
-    const room = Math.max(0, OUTPUT_LIMIT - this.#size);
-    this.#size += count;
-    if (room > 0) this.#chunks.push(buffer.subarray(0, Math.min(count, room)));
-  }
-
-  /** What is there now. The end is not waited for: a child of the program may have kept the pipe. */
-  take(): Buffer {
-    // Nor is more taken than is kept: such a child may write for ever.
-    while (!this.#ended && this.#size < OUTPUT_LIMIT && isReadable(this.#fd)) this.#read();
-    this.#watch.close();
-    closeSync(this.#fd);
-    return Buffer.concat(this.#chunks);
-  }
-}
-
 function writeInput(fd: number, input: Uint8Array): void {
   try {
     if (input.length > 0) writeSync(fd, input);
@@ -83,7 +48,7 @@ export async function run({ input = new Uint8Array(), deadline, ...program }: Ru
   const source = input.length > 0 ? makePipe() : { read: openSync('/dev/null', 'r'), write: -1 };
   const stdout = makePipe();
   const stderr = makePipe();
-  const collectors = [new Collector(stdout.read), new Collector(stderr.read)];
+  const collectors = [stdout, stderr].map(({ read }) => new Collector(read, OUTPUT_LIMIT));
   const take = (): Buffer[] => collectors.map((collector) => collector.take());
   let pid: number;
   let handle: ProcessHandle;

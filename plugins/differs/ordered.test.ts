@@ -12,8 +12,10 @@ import { scratch } from '../../test/harness/scratch.js';
 import { bind, TestDiffer } from '../../test/harness/unpack.js';
 import { archive, file } from '../../test/hostile/tar.js';
 import { OrderedDiff } from './ordered.js';
+import { StreamProcessors } from './stream-processors.js';
 
 const SCOPE = { namespace: 'test' };
+const processors = new StreamProcessors({}, 1000);
 const layer = archive(file('a', 'x'.repeat(3_000_000)));
 
 let real: TestDiffer;
@@ -32,7 +34,7 @@ const refusing: Differ = {
 };
 
 function diffOf(content: MemoryContent, order: readonly string[], differs: [string, Differ][]): OrderedDiff {
-  return new OrderedDiff({ content, order, differs: new Map(differs), sync: false });
+  return new OrderedDiff({ content, order, differs: new Map(differs), sync: false, processors });
 }
 
 test('a blob is read from content, verified, unpacked by the first differ that does it', async () => {

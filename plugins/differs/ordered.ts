@@ -5,6 +5,7 @@ import type { ApplyBlob, ApplyLayer, CompareTrees, Diff, Differ, LayerSink } fro
 import type { Descriptor, Scope } from '../../kernel/contracts/scope.js';
 import { dataLoss, hasCode, notFound, unimplemented } from '../../kernel/errors.js';
 import { OCI_LAYER } from '../../lib/oci/media-types.js';
+import type { StreamProcessors } from './stream-processors.js';
 
 export interface OrderedOptions {
   readonly content: Content;
@@ -14,6 +15,7 @@ export interface OrderedOptions {
   readonly order: readonly string[];
   /** Flush every layer to disk, whether asked to or not. */
   readonly sync: boolean;
+  readonly processors: StreamProcessors;
 }
 
 const PIECE = 1 << 20;
@@ -27,7 +29,9 @@ export class OrderedDiff implements Diff {
 
   open(layer: ApplyLayer): Promise<LayerSink> {
     const sync = layer.sync || this.#options.sync;
-    return this.#first((differ) => differ.open({ ...layer, sync }));
+    return this.#options.processors.open({ ...layer, sync }, (processed) =>
+      this.#first((differ) => differ.open(processed)),
+    );
   }
 
   async apply(scope: Scope, blob: Descriptor, layer: ApplyBlob): Promise<Descriptor> {

@@ -9,7 +9,7 @@ import type { DoubtfulSnapshot, Mount, SnapshotDoubts } from '../../kernel/contr
 import { dataLoss } from '../../kernel/errors.js';
 import { labelOf } from '../../lib/labels.js';
 import { chainIds } from '../../lib/oci/chain-id.js';
-import { OCI_LAYER_GZIP } from '../../lib/oci/media-types.js';
+import { layerMediaType } from './layer-media-type.js';
 
 const UNCOMPRESSED = 'containerd.io/uncompressed';
 
@@ -48,7 +48,7 @@ async function rebuild({ content, diff, doubts, signal }: RebuildParts, snapshot
   const layer = await findLayer(content, snapshot);
   if (!layer) return false;
   const { digest, size } = layer;
-  const blob = { mediaType: OCI_LAYER_GZIP, digest, size };
+  const blob = { mediaType: await layerMediaType(content, namespace, digest), digest, size };
   await doubts.rebuild(snapshot, async (mounts: readonly Mount[]) => {
     const applied = await diff.apply({ namespace }, blob, { mounts, sync: true, signal });
     if (applied.digest !== labelOf(layer.labels, UNCOMPRESSED))
