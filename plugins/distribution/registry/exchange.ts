@@ -1,64 +1,12 @@
 /** One HTTP request and the headers of its answer: no redirects, no authentication, no retries. */
-import type { Agent, ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
-import type { Agent as SecureAgent } from 'node:https';
-import { createSecureContext, type SecureContext } from 'node:tls';
-import { diverting } from './diversion.js';
+import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:http';
+import { discard } from './body.js';
+import type { Connections } from './connections.js';
 import { LATER, RegistryFailure, transportFailure } from './failure.js';
-import { trustedAuthorities } from './trust.js';
 
 // An import would make an ES module of them, and that loads the whole of fetch and WebSocket with it.
-const { Agent: HttpAgent, request: httpRequest } = process.getBuiltinModule('node:http');
-const { Agent: HttpsAgent, request: httpsRequest } = process.getBuiltinModule('node:https');
-
-export interface TlsSettings {
-  /** PEM texts trusted besides the usual ones. */
-  readonly ca?: readonly string[];
-  readonly cert?: string;
-  readonly key?: string;
-  readonly skipVerify?: boolean;
-}
-
-/**
- * Kept-open connections that share their TLS settings. Agents honour
- * HTTP_PROXY, HTTPS_PROXY and NO_PROXY of the environment, as all Go clients do.
- */
-export class Connections {
-  readonly #tls: TlsSettings;
-  /** Milliseconds until connected, TLS included. */
-  readonly dialTimeout: number;
-  readonly #http = diverting(new HttpAgent({ keepAlive: true, proxyEnv: process.env }));
-  #https: SecureAgent | undefined;
-
-  constructor(tls: TlsSettings, dialTimeout: number) {
-    this.#tls = tls;
-    this.dialTimeout = dialTimeout;
-  }
-
-  /** Made at first use: reading all authorities takes tens of milliseconds, which plain http need not spend. */
-  agent(protocol: string): Agent {
-    if (protocol !== 'https:') return this.#http;
-    const { skipVerify } = this.#tls;
-    this.#https ??= diverting(
-      new HttpsAgent({
-        keepAlive: true,
-        proxyEnv: process.env,
-        rejectUnauthorized: !skipVerify,
-        secureContext: secureContext(this.#tls),
-      }),
-    );
-    return this.#https;
-  }
-
-  close(): void {
-    this.#http.destroy();
-    this.#https?.destroy();
-  }
-}
-
-function secureContext({ ca, cert, key }: TlsSettings): SecureContext {
-  const identity = cert === undefined ? {} : { cert, key: key ?? cert };
-  return createSecureContext({ ca: [...trustedAuthorities(), ...(ca ?? [])], ...identity });
-}
+const { request: httpRequest } = process.getBuiltinModule('node:http');
+const { request: httpsRequest } = process.getBuiltinModule('node:https');
 
 /** A body that is sent as it is read; opened again for each try. */
 export interface StreamedBody {
@@ -82,8 +30,31 @@ export interface HttpRequest {
   readonly signal: AbortSignal;
 }
 
-/** Resolves when the headers of the answer are here; its body must then be read or destroyed. Throws {@link RegistryFailure}. */
-export function exchange(request: HttpRequest): Promise<IncomingMessage> {
+/** What servers answer over a connection on which they did not like the client certificate (nginx has 495 and 496). */
+const CERTIFICATE_STATUSES = [400, 495, 496];
+
+/**
+ * Resolves when the headers of the answer are here; its body must then be read or destroyed. Shows one client certificate
+ * after another until one is not refused. Throws {@link RegistryFailure}.
+ */
+export async function exchange(request: HttpRequest): Promise<IncomingMessage> {
+  const { connections, url } = request;
+  for (let left = connections.identitiesToTry; ; left--) {
+    const identity = connections.identity;
+    try {
+      const response = await exchangeOnce(request);
+      const isRefused = CERTIFICATE_STATUSES.includes(response.statusCode ?? 0);
+      if (!isRefused) connections.accepted(identity);
+      if (!isRefused || left <= 1) return response;
+      await discard(response, { url, timeout: request.headerTimeout });
+    } catch (error) {
+      if (left <= 1 || !(error instanceof RegistryFailure && error.mayBeCertificate)) throw error;
+    }
+    connections.refused(identity);
+  }
+}
+
+function exchangeOnce(request: HttpRequest): Promise<IncomingMessage> {
   const { method, url, headers, connections, signal } = request;
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const secure = url.protocol === 'https:';

@@ -14,15 +14,22 @@ export class RegistryFailure extends KeelsonError {
   readonly retry: Retry;
   /** HTTP status, when it was an answer that failed. */
   readonly status: number | undefined;
+  /** The server may have ended the connection for the client certificate that it was shown. */
+  readonly mayBeCertificate: boolean;
 
   constructor(
     code: ErrorCode,
     message: string,
-    details: ErrorDetails & { readonly retry?: Retry; readonly status?: number } = {},
+    details: ErrorDetails & {
+      readonly retry?: Retry;
+      readonly status?: number;
+      readonly mayBeCertificate?: boolean;
+    } = {},
   ) {
     super(code, message, details);
     this.retry = details.retry ?? NEVER;
     this.status = details.status;
+    this.mayBeCertificate = details.mayBeCertificate ?? false;
   }
 }
 
@@ -33,6 +40,9 @@ export function showUrl(url: URL): string {
 }
 
 const TLS_CODE = /^(ERR_TLS|ERR_SSL|CERT_|UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|HOSTNAME_MISMATCH|EPROTO)/;
+
+/** How a server ends a connection of a client whose certificate it does not like: an alert, or in silence. */
+const CERTIFICATE_REFUSED = /^(ERR_SSL_.*ALERT|ECONNRESET|EPIPE|EPROTO)/;
 
 /** The lower-level code of a network error; an AggregateError (several addresses tried) has it on its first. */
 function networkCode(error: unknown): string {
@@ -45,6 +55,7 @@ export function transportFailure(url: URL, error: unknown): RegistryFailure {
   if (error instanceof RegistryFailure) return error;
   const code = networkCode(error);
   const where = `"${url.host}"`;
+  const mayBeCertificate = CERTIFICATE_REFUSED.test(code);
   if (code === 'ABORT_ERR') return new RegistryFailure('CANCELED', `the request to registry ${where} was cancelled`);
   if (code === 'HPE_HEADER_OVERFLOW') {
     return new RegistryFailure('RESOURCE_EXHAUSTED', `registry ${where} sent more header bytes than are taken`);
@@ -56,12 +67,18 @@ export function transportFailure(url: URL, error: unknown): RegistryFailure {
       code === 'EPROTO' || code.startsWith('ERR_SSL')
         ? { remedy: 'a registry without TLS needs plain http to be asked for' }
         : {};
-    return new RegistryFailure('UNAVAILABLE', `no trusted TLS connection to registry ${where} (${code})`, remedy);
+    return new RegistryFailure('UNAVAILABLE', `no trusted TLS connection to registry ${where} (${code})`, {
+      ...remedy,
+      mayBeCertificate,
+    });
   }
   if (code === 'ENOTFOUND') {
     return new RegistryFailure('UNAVAILABLE', `the name of registry ${where} cannot be resolved (${code})`);
   }
-  return new RegistryFailure('UNAVAILABLE', `connection to registry ${where} failed (${code})`, { retry: LATER });
+  return new RegistryFailure('UNAVAILABLE', `connection to registry ${where} failed (${code})`, {
+    retry: LATER,
+    mayBeCertificate,
+  });
 }
 
 const CODES: Readonly<Record<number, ErrorCode>> = {

@@ -4,7 +4,8 @@ import type { OutgoingHttpHeaders } from 'node:http';
 import { refusal } from './addresses.js';
 import { Authorizer } from './authorizer.js';
 import { discard, readWhole } from './body.js';
-import { Connections, type HttpMethod, type StreamedBody } from './exchange.js';
+import { Connections } from './connections.js';
+import type { HttpMethod, StreamedBody } from './exchange.js';
 import { messageOf, RegistryFailure, showUrl, statusFailure } from './failure.js';
 import { type Capability, isMirrorOf, type RegistryHost } from './host.js';
 import type { Redactor } from './redactor.js';
@@ -48,7 +49,7 @@ export class HostClient {
   readonly #host: RegistryHost;
   readonly #options: HostClientOptions;
   readonly #connections: Connections;
-  /** For redirects and token servers: the same trust, but not our client certificate. */
+  /** For redirects and token servers: the same trust, but not our client certificates. */
   readonly #foreign: Connections;
   readonly #authorizer: Authorizer;
 
@@ -58,7 +59,7 @@ export class HostClient {
     this.#host = host;
     this.#options = options;
     const dialTimeout = host.dialTimeout ?? limits.dialTimeout;
-    const { cert: _cert, key: _key, ...foreignTls } = host.tls;
+    const { identities: _identities, ...foreignTls } = host.tls;
     this.#connections = new Connections(host.tls, dialTimeout);
     this.#foreign = new Connections(foreignTls, limits.dialTimeout);
     for (const value of [...Object.values(host.headers).flat(), ...Object.values(access.headers ?? {})])

@@ -1,6 +1,6 @@
 /** The hosts to ask for a registry's images: mirrors first, the registry itself last. */
 import { isLoopback } from './addresses.js';
-import type { TlsSettings } from './exchange.js';
+import type { TlsSettings } from './connections.js';
 
 export type Capability = 'pull' | 'resolve' | 'push' | 'referrers';
 

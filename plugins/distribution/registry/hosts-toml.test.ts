@@ -73,7 +73,7 @@ describe('hosts.toml', () => {
     assert.deepEqual(first?.capabilities, ['pull']);
     assert.deepEqual(first?.headers, { 'x-one': ['1'], 'x-two': ['2', '3'] });
     assert.equal(second?.dialTimeout, 1500);
-    assert.deepEqual(third?.tls, { ca: ['', 'CA'], cert: 'CERT', key: 'KEY', skipVerify: true });
+    assert.deepEqual(third?.tls, { ca: ['', 'CA'], identities: [{ cert: 'CERT', key: 'KEY' }], skipVerify: true });
     assert.deepEqual(last?.capabilities, CAPABILITIES);
   });
 
@@ -90,15 +90,45 @@ describe('hosts.toml', () => {
     assert.deepEqual(await names('other'), ['mirror.example', 'other']);
   });
 
+  it('takes client certificates as one file, several files, pairs, and these mixed', async () => {
+    const [one, two] = [
+      { cert: 'ONE', key: 'ONE' },
+      { cert: 'CERT', key: 'KEY' },
+    ];
+    for (const [client, identities] of [
+      ['"one.pem"', [one]],
+      ['["one.pem"]', [one]],
+      ['["one.pem", "one.pem"]', [one, one]],
+      ['[["two.cert", "two.key"]]', [two]],
+      ['[["two.cert", "two.key"], ["one.pem", ""], ["one.pem", "one.pem"]]', [two, one, one]],
+      ['["one.pem", ["two.cert", "two.key"]]', [one, two]],
+      ['[]', []],
+    ] as const) {
+      await using directory = await hostsDirectory({
+        'h/hosts.toml': `client = ${client}`,
+        'h/one.pem': 'ONE',
+        'h/two.cert': 'CERT',
+        'h/two.key': 'KEY',
+      });
+      const [host] = await loadHosts([directory.path], 'h');
+      assert.deepEqual(host?.tls, { identities }, client);
+    }
+  });
+
   it("falls back to Docker's certificates", async () => {
     await using directory = await hostsDirectory({
       'h/ca.crt': 'CA',
+      'h/both.cert': 'BOTH',
       'h/me.cert': 'CERT',
       'h/me.key': 'KEY',
     });
     const [host] = await loadHosts([directory.path], 'h');
     assert.equal(host?.base.href, 'https://h/v2');
-    assert.deepEqual(host?.tls, { ca: ['CA'], cert: 'CERT', key: 'KEY' });
+    const identities = [
+      { cert: 'BOTH', key: 'BOTH' },
+      { cert: 'CERT', key: 'KEY' },
+    ];
+    assert.deepEqual(host?.tls, { ca: ['CA'], identities });
   });
 
   it('is read again each time', async () => {
@@ -115,6 +145,7 @@ describe('hosts.toml', () => {
     ['credentials in a URL', '[host."https://user:secret@h.example"]', /holds credentials/],
     ['no duration', 'dial_timeout = "soon"', /dial_timeout "soon"/],
     ['a wrong type', 'skip_verify = "yes"', /skip_verify/],
+    ['a pair of three', 'client = [["a", "b", "c"]]', /client/],
   ] as const) {
     it(`names the file with ${name}`, async () => {
       await using directory = await hostsDirectory({ 'h/hosts.toml': text });

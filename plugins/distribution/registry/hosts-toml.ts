@@ -10,7 +10,7 @@ import { parse, TomlError } from 'smol-toml';
 import { z } from 'zod';
 import { invalidArgument } from '../../../kernel/errors.js';
 import { parseDuration } from '../../../lib/duration.js';
-import type { TlsSettings } from './exchange.js';
+import type { Identity, TlsSettings } from './connections.js';
 import { CAPABILITIES, type Capability, defaultHost, type RegistryHost } from './host.js';
 
 const strings = z.union([z.string().transform((text) => [text]), z.array(z.string())]);
@@ -154,24 +154,33 @@ function apiPath(path: string, override: boolean): string {
 
 async function readTls(directory: string, { ca, client, skip_verify: skipVerify }: HostTable): Promise<TlsSettings> {
   const read = (file: string) => readFile(resolve(directory, file), 'utf8');
-  const [certFile, keyFile] = client?.[0] ?? [];
   return {
     ...(ca === undefined ? {} : { ca: await Promise.all(ca.map(read)) }),
-    ...(certFile === undefined ? {} : { cert: await read(certFile), key: await read(keyFile ?? certFile) }),
+    ...(client === undefined ? {} : { identities: await Promise.all(client.map((pair) => readIdentity(read, pair))) }),
     ...(skipVerify === undefined ? {} : { skipVerify }),
   };
 }
 
-/** Docker's layout: `*.crt` are authorities, `NAME.cert` and `NAME.key` the client's own. */
+/** A file without another one for the key holds both. */
+async function readIdentity(
+  read: (file: string) => Promise<string>,
+  [cert = '', key = '']: string[],
+): Promise<Identity> {
+  return { cert: await read(cert), key: await read(key === '' ? cert : key) };
+}
+
+/** Docker's layout: `*.crt` are authorities, each `NAME.cert` with its `NAME.key` one of the client's own. */
 async function withCertificates(
   directory: string,
   files: readonly string[],
   host: RegistryHost,
 ): Promise<RegistryHost> {
   const ca = files.filter((file) => file.endsWith('.crt'));
-  const cert = files.find((file) => file.endsWith('.cert'));
-  const key = cert?.replace(/\.cert$/, '.key');
-  const client =
-    cert === undefined ? {} : { client: [key !== undefined && files.includes(key) ? [cert, key] : [cert]] };
-  return { ...host, tls: await readTls(directory, { ...(ca.length > 0 ? { ca } : {}), ...client }) };
+  const certificates = files.filter((file) => file.endsWith('.cert')).sort();
+  const client = certificates.map((cert) => {
+    const key = cert.replace(/\.cert$/, '.key');
+    return files.includes(key) ? [cert, key] : [cert];
+  });
+  const table = { ...(ca.length > 0 ? { ca } : {}), ...(client.length > 0 ? { client } : {}) };
+  return { ...host, tls: await readTls(directory, table) };
 }

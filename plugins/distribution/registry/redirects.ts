@@ -2,7 +2,8 @@
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { refusal } from './addresses.js';
 import { discard } from './body.js';
-import { type Connections, exchange, type HttpRequest } from './exchange.js';
+import type { Connections } from './connections.js';
+import { exchange, type HttpRequest } from './exchange.js';
 import { RegistryFailure, showUrl } from './failure.js';
 
 const MAX_HOPS = 10;

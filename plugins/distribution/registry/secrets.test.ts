@@ -8,7 +8,7 @@ import { OCI_MANIFEST } from '../../../lib/oci/media-types.js';
 import { type Certificates, makeCertificates } from '../../../test/hostile/certificates.js';
 import { type Entry, refuse, ScriptedRegistry, type SeenRequest } from '../../../test/hostile/registry.js';
 import { never, openSession } from '../../../test/hostile/sessions.js';
-import type { TlsSettings } from './exchange.js';
+import type { TlsSettings } from './connections.js';
 import { defaultHost } from './host.js';
 
 const CANARY = 'canary-9f2c7d';
@@ -441,12 +441,43 @@ describe('secrets', () => {
       await using server = await ScriptedRegistry.start({ ...keys.server, clientCa: keys.authority });
       await using other = await ScriptedRegistry.start({ ...keys.server, clientCa: keys.authority });
       const added = server.addManifest({ x: 1 }, OCI_MANIFEST, 'tag');
-      const tls = { ca: [keys.authority], cert: keys.client.cert, key: keys.client.key };
+      const tls = { ca: [keys.authority], identities: [keys.client] };
       using session = secure(server, tls);
       assert.deepEqual(await session.session.resolve(never), added);
       server.script(/HEAD/, (response) => response.writeHead(302, { location: `${other.url}/x` }).end());
       await assert.rejects(session.session.resolve(never), discreet('UNAVAILABLE'));
       assert.equal(other.requests.length, 0);
+    });
+
+    it('shows one client certificate after another until the registry takes one, and stays with that', async () => {
+      const strangers = await makeCertificates();
+      await using server = await ScriptedRegistry.start({ ...keys.server, clientCa: keys.authority });
+      const added = server.addManifest({ x: 1 }, OCI_MANIFEST, 'tag');
+      const blob = Buffer.alloc(3000, 'x');
+      const entry = server.addBlob(blob);
+      const identities = [strangers.client, strangers.wrongHost, keys.client, strangers.expired];
+      using session = secure(server, { ca: [keys.authority], identities });
+      assert.deepEqual(await session.session.resolve(never), added);
+      assert.deepEqual(await session.blob(entry), blob);
+      assert.equal(server.requests.length, 2, 'refused connections carry no request');
+      using stranger = secure(server, { ca: [keys.authority], identities: [strangers.client, strangers.expired] });
+      await assert.rejects(stranger.session.resolve(never), discreet('UNAVAILABLE'));
+      assert.equal(server.requests.length, 2);
+    });
+
+    it('shows the next client certificate after an answer that one was refused, unless one was taken before', async () => {
+      const strangers = await makeCertificates();
+      await using server = await ScriptedRegistry.start(keys.server);
+      const added = server.addManifest({ x: 1 }, OCI_MANIFEST, 'tag');
+      server.script(/HEAD/, (response) => response.writeHead(400).end());
+      using session = secure(server, { ca: [keys.authority], identities: [strangers.client, keys.client] });
+      assert.deepEqual(await session.session.resolve(never), added);
+      assert.equal(server.requests.length, 2);
+      server.requests.length = 0;
+      server.script(/HEAD|GET/, (response) => response.writeHead(400).end(), 2);
+      await assert.rejects(session.session.resolve(never), discreet('FAILED_PRECONDITION', /answered 400/));
+      const asked = new Set(server.requests.map(({ url }) => url));
+      assert.equal(asked.size, server.requests.length, 'once one was taken the others are not tried');
     });
 
     it('never goes from https to http', async () => {

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import type { Credentials } from '../../../kernel/contracts/distribution.js';
 import { refusal } from './addresses.js';
 import { readWhole } from './body.js';
-import type { Connections } from './exchange.js';
+import type { Connections } from './connections.js';
 import { messageOf, RegistryFailure, showUrl, statusFailure } from './failure.js';
 import type { Redactor } from './redactor.js';
 import { follow } from './redirects.js';
