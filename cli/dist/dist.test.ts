@@ -300,6 +300,132 @@ describe('dist', () => {
     await ok('delete', digest, layer.digest, whole);
   });
 
+  describe('for programs', () => {
+    const here = ['-n', 'programs'];
+    const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
+    const labels = z.record(z.string(), z.string());
+    const times = { createdAt: z.iso.datetime(), updatedAt: z.iso.datetime() };
+    const size = z.int().nonnegative();
+    const platform = z.string().regex(/^linux\/\w+/);
+    const node = z.strictObject({
+      mediaType: z.string().min(1),
+      digest,
+      size,
+      present: z.boolean(),
+      platform: platform.optional(),
+      chainId: digest.optional(),
+      get children() {
+        return z.array(node);
+      },
+    });
+    const json = async <T extends z.ZodType>(schema: T, ...args: readonly string[]): Promise<z.output<T>> =>
+      parse(schema, await ok(...here, ...args, '--format', 'json'));
+    beforeEach(() => ok(...here, 'pull', '--quiet', reference));
+
+    it('images are listed and checked', async () => {
+      const listed = z.strictObject({
+        name: z.string(),
+        mediaType: z.string(),
+        digest,
+        size,
+        platforms: z.array(platform),
+        labels,
+        ...times,
+      });
+      const [image] = await json(z.array(listed).length(1), 'images', 'ls');
+      assert.equal(image?.name, reference);
+      assert.equal(image?.platforms.length, 1);
+      const checked = z.strictObject({
+        name: z.string(),
+        complete: z.boolean(),
+        present: size,
+        parts: size,
+        unpacked: z.boolean(),
+      });
+      assert.deepEqual(await json(z.array(checked), 'images', 'check'), [
+        { name: reference, complete: true, present: 3, parts: 3, unpacked: true },
+      ]);
+    });
+
+    it('an image is inspected: its tree, platform, sizes, layers and the snapshot they make', async () => {
+      const inspected = z.strictObject({ name: z.string(), labels, target: node });
+      const { target } = await json(inspected, 'images', 'inspect', reference);
+      assert.match(target.platform ?? '', /^linux\//);
+      const [config, ...layers] = target.children;
+      assert.match(config?.mediaType ?? '', /image\.config/);
+      assert.equal(layers.length, 1);
+      assert.ok(target.children.every((child) => child.present && child.size > 0 && child.children.length === 0));
+      assert.equal(target.chainId, (await ok(...here, 'rootfs', 'unpack', reference)).trim());
+      await fails([...here, 'images', 'inspect', 'absent', '--format', 'json'], /absent/);
+    });
+
+    it('what is not here is told in the tree of an image', async () => {
+      const inspected = z.object({ target: node });
+      const { target } = await json(inspected, 'images', 'inspect', reference);
+      const layer = target.children.at(-1)?.digest ?? '';
+      await ok(...here, 'delete', layer);
+      const without = await json(inspected, 'images', 'inspect', reference);
+      assert.deepEqual(
+        without.target.children.map(({ present }) => present),
+        [true, false],
+      );
+      const checked = z.array(z.object({ complete: z.boolean(), present: z.number() }));
+      assert.deepEqual(await json(checked, 'images', 'check'), [{ complete: false, present: 2 }]);
+    });
+
+    it('content is listed', async () => {
+      const blobs = await json(z.array(z.strictObject({ digest, size, labels, ...times })), 'content', 'ls');
+      assert.equal(blobs.length, 3);
+      assert.ok(blobs.every((blob) => blob.size > 0));
+    });
+
+    it('an ingest is listed', async () => {
+      const short = await dist([...here, 'ingest', 'mine', '--expected-size', '10'], 'half');
+      assert.equal(short.code, 1);
+      const ingest = z.strictObject({
+        ref: z.string(),
+        offset: size,
+        total: size,
+        expected: z.string(),
+        startedAt: z.iso.datetime(),
+        updatedAt: z.iso.datetime(),
+      });
+      const [active] = await json(z.array(ingest), 'active');
+      assert.deepEqual([active?.ref, active?.offset, active?.total], ['mine', 4, 10]);
+      await ok(...here, 'content', 'abort', 'mine');
+      assert.deepEqual(await json(z.array(ingest), 'active'), []);
+    });
+
+    it('mounts of a root filesystem are told', async () => {
+      const top = (await ok(...here, 'rootfs', 'unpack', reference)).trim();
+      const mounts = z.array(
+        z.strictObject({ type: z.string(), source: z.string(), target: z.string(), options: z.array(z.string()) }),
+      );
+      const prepared = await json(mounts, 'rootfs', 'prepare', 'work', top);
+      assert.equal(prepared[0]?.type, 'overlay');
+      assert.deepEqual(await json(mounts, 'rootfs', 'mounts', 'work'), prepared);
+      await ok(...here, 'rootfs', 'rm', 'work');
+    });
+
+    it('usage and what pruning gave back are told in bytes', async () => {
+      const usage = z.strictObject({
+        images: z.array(z.strictObject({ name: z.string(), content: size, unpacked: size, parts: size })),
+        total: z.strictObject({ blobs: size, content: size, snapshots: size, snapshotBytes: size }),
+      });
+      const { images, total } = await json(usage, 'usage');
+      assert.deepEqual([images[0]?.name, images[0]?.parts, total.blobs, total.snapshots], [reference, 3, 3, 1]);
+      assert.equal(images[0]?.unpacked, total.snapshotBytes);
+      const names = z.strictObject({ images: z.array(z.string()) });
+      assert.deepEqual(await json(names, 'prune', '--all', '--dry-run'), { images: [reference] });
+      assert.deepEqual(await json(names, 'prune', '--dry-run'), { images: [] });
+      const freed = names.extend(usage.shape.total.shape);
+      const nothing = { blobs: 0, content: 0, snapshots: 0, snapshotBytes: 0 };
+      assert.deepEqual(await json(freed, 'prune'), { images: [], ...nothing });
+      assert.deepEqual(await json(freed, 'prune', '--all'), { images: [reference], ...total });
+      assert.deepEqual(await json(usage, 'usage'), { images: [], total: nothing });
+    });
+  });
+
   it('says what takes how much, and takes it back', async () => {
     const space = ['-n', 'space'];
     await ok(...space, 'pull', '--quiet', reference);

@@ -193,19 +193,49 @@ describe('pulling with the real plugins from a hostile registry', () => {
       await assertNothingUnderWay(kernel, namespace);
     });
 
-    it(`leaves nothing when it is cancelled on ${snapshotter}`, async () => {
+    it(`leaves nothing when it is cancelled on ${snapshotter}, and works at once after a collection`, async () => {
       const { image, reference, namespace } = publish();
+      const scope = { namespace };
       const controller = new AbortController();
+      const options = {
+        unpack,
+        onProgress: ({ event }: { readonly event: string }) => {
+          // The smallest layer is there and unpacked, another is on its way.
+          if (event === 'extracted') controller.abort();
+        },
+      };
       registry.script(new RegExp(`blobs/${image.layers[1]?.digest}`), (response) => {
         response.writeHead(200).write(image.blobs[1]?.subarray(0, 2_000_000));
-        setTimeout(() => controller.abort(), 100);
       });
-      await assert.rejects(distribution().pull({ namespace, signal: controller.signal }, reference, { unpack }), {
+      await assert.rejects(distribution().pull({ ...scope, signal: controller.signal }, reference, options), {
         code: 'CANCELED',
       });
       await assertNothingUnderWay(kernel, namespace);
       registry.forget();
-      await distribution().pull({ namespace }, reference, { unpack });
+      // No collection comes between what the second pull finds and what it holds.
+      await Promise.all([kernel.get(GarbageCollector).collect(), distribution().pull(scope, reference, { unpack })]);
+      await kernel.get(Images).delete(scope, reference, { sync: true });
+      assert.deepEqual(await all(kernel.get(Content).walk(scope)), []);
+      assert.deepEqual(await all(kernel.get(Snapshots).walk(scope, snapshotter)), []);
+    });
+
+    it(`leaves nothing of a cancelled pull behind a collection on ${snapshotter}`, async () => {
+      const { image, reference, namespace } = publish();
+      const scope = { namespace };
+      const controller = new AbortController();
+      registry.script(new RegExp(`blobs/${image.layers[1]?.digest}`), (response) => {
+        response.writeHead(200).write(image.blobs[1]?.subarray(0, 2_000_000), () => controller.abort());
+      });
+      await assert.rejects(distribution().pull({ ...scope, signal: controller.signal }, reference, { unpack }), {
+        code: 'CANCELED',
+      });
+      await kernel.get(GarbageCollector).collect();
+      await assertNothingUnderWay(kernel, namespace);
+      assert.deepEqual(await all(kernel.get(Content).walk(scope)), []);
+      assert.deepEqual(await all(kernel.get(Snapshots).walk(scope, snapshotter)), []);
+      registry.forget();
+      const pulled = await distribution().pull(scope, reference, { unpack });
+      assert.equal(pulled.unpacked[0]?.chainId, image.chainId);
     });
   }
 
