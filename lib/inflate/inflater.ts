@@ -17,5 +17,10 @@ export interface Inflater {
 export const corrupt = (what: string, cause?: unknown): KeelsonError =>
   invalidArgument(`corrupt compressed data: ${what}`, cause === undefined ? {} : { cause });
 
+/** Behind the last member only zeros may follow: padding, for zlib and gzip(1) too. Go refuses anything else as well. */
+export function requirePadding(rest: Buffer): void {
+  if (rest.some((byte) => byte !== 0)) throw corrupt('what follows its last member is none');
+}
+
 /** Output is handed over in pieces of at most this many bytes. */
 export const OUTPUT_BYTES = 1 << 20;

@@ -5,7 +5,7 @@
  */
 import { crc32, gunzipSync, gzipSync } from 'node:zlib';
 import { koffi } from '../linux/libc.js';
-import { corrupt, type Inflater, OUTPUT_BYTES, type Sink } from './inflater.js';
+import { corrupt, type Inflater, OUTPUT_BYTES, requirePadding, type Sink } from './inflater.js';
 
 /** struct inflate_state of igzip_lib.h, 64-bit; the buffer is larger, in case the struct grows. */
 const NEXT_OUT = 0;
@@ -53,7 +53,7 @@ class IsalInflater implements Inflater {
   readonly #library: Library;
   readonly #sink: Sink;
   readonly #state = Buffer.alloc(STATE_BYTES);
-  /** `between` members, `inside` one, or past the last, where the rest is not gzip and is ignored as gzip(1) does. */
+  /** `between` members, `inside` one, or past the last, where the rest is padding. */
   #where: 'start' | 'between' | 'inside' | 'past' = 'start';
 
   constructor(library: Library, sink: Sink) {
@@ -64,12 +64,13 @@ class IsalInflater implements Inflater {
 
   push(input: Buffer): void {
     if (input.length === 0) return;
+    if (this.#where === 'past') {
+      requirePadding(input);
+      return;
+    }
     this.#state.writeBigUInt64LE(koffi.address(input), NEXT_IN);
     this.#state.writeUInt32LE(input.length, AVAIL_IN);
-    while (this.#where !== 'past') {
-      if (this.#where !== 'inside' && !this.#startMember(input)) return;
-      if (!this.#inflate()) return;
-    }
+    while (this.#where === 'inside' || this.#startMember(input)) if (!this.#inflate()) return;
   }
 
   finish(): void {
@@ -82,10 +83,9 @@ class IsalInflater implements Inflater {
   #startMember(input: Buffer): boolean {
     const left = this.#state.readUInt32LE(AVAIL_IN);
     if (left === 0) return false;
-    const first = input[input.length - left];
-    if (this.#where === 'between' && first !== MEMBER) {
-      // Zeros are padding, for zlib and gzip(1) too; anything else is refused, by Go too.
-      if (first !== 0) throw corrupt('what follows its last member is none');
+    const rest = input.subarray(input.length - left);
+    if (this.#where === 'between' && rest[0] !== MEMBER) {
+      requirePadding(rest);
       this.#where = 'past';
       return false;
     }

@@ -1,12 +1,14 @@
 /** Decompression by Node's own zlib and zstd, off the calling thread. */
 import { constants, createGunzip, createZstdDecompress } from 'node:zlib';
-import { corrupt, type Inflater, OUTPUT_BYTES, type Sink } from './inflater.js';
+import { corrupt, type Inflater, OUTPUT_BYTES, requirePadding, type Sink } from './inflater.js';
 
 type Engine = ReturnType<typeof createGunzip> | ReturnType<typeof createZstdDecompress>;
 
 class StreamInflater implements Inflater {
   readonly #engine: Engine;
   #failure: unknown;
+  /** The engine took no more: it is past its last member. */
+  #isPast = false;
 
   constructor(engine: Engine, sink: Sink) {
     this.#engine = engine;
@@ -21,16 +23,26 @@ class StreamInflater implements Inflater {
     engine.on('error', (error) => this.#fail(corrupt(error.message, error)));
   }
 
-  push(input: Buffer): Promise<void> {
-    return this.#settled((done) => this.#engine.write(input, done));
+  async push(input: Buffer): Promise<void> {
+    const used = this.#isPast ? 0 : await this.#write(input);
+    if (used === input.length) return;
+    this.#isPast = true;
+    requirePadding(input.subarray(used));
   }
 
-  finish(): Promise<void> {
-    return this.#settled((done) => this.#engine.once('end', done).end());
+  async finish(): Promise<void> {
+    if (!this.#isPast) await this.#settled((done) => this.#engine.once('end', done).end());
   }
 
   close(): void {
     this.#engine.destroy();
+  }
+
+  /** The bytes that the engine wanted. */
+  async #write(input: Buffer): Promise<number> {
+    const before = this.#engine.bytesWritten;
+    await this.#settled((done) => this.#engine.write(input, done));
+    return this.#engine.bytesWritten - before;
   }
 
   #fail(error: unknown): void {
