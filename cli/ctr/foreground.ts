@@ -38,6 +38,8 @@ export async function inForeground(
   client: Client,
   { process: name, stdio, detachKeys, start }: Foreground,
 ): Promise<Ending> {
+  // Before anything runs that would have to be ended again.
+  const keys = stdio.terminal ? parseKeys(detachKeys) : undefined;
   using streams = new StdioClient(stdio);
   streams.hold();
   using _raw = stdio.terminal ? rawTerminal() : undefined;
@@ -53,7 +55,7 @@ export async function inForeground(
     if (!left) await client.tasks.closeIO({ ...name, stdin: true }).catch(report('close stdin'));
   };
   const output = streams.connect({
-    stdin: stdio.terminal ? process.stdin.pipe(detachOn(parseKeys(detachKeys), leave)) : process.stdin,
+    stdin: keys ? process.stdin.pipe(detachOn(keys, leave)) : process.stdin,
     onStdinEnd: closeInput,
     stdout: process.stdout,
     stderr: process.stderr,

@@ -48,6 +48,8 @@ function assertClean({ content, images, leases, snapshots }: World, chainId?: st
 describe('a pull', () => {
   let registry: ScriptedRegistry;
   let image: ScriptedImage;
+  /** Uncompressed. */
+  let layers: readonly Buffer[];
   let reference: string;
   let tags = 0;
 
@@ -59,12 +61,13 @@ describe('a pull', () => {
   const publish = (options: Partial<Parameters<typeof addImage>[1]> = {}) => {
     const tag = `t${tags++}`;
     const layers = [randomBytes(3000), randomBytes(2_500_000), randomBytes(70_000), randomBytes(10)];
-    return { image: addImage(registry, { tag, layers, ...options }), reference: `${registry.host}/team/app:${tag}` };
+    const image = addImage(registry, { tag, layers, ...options });
+    return { image, layers, reference: `${registry.host}/team/app:${tag}` };
   };
 
   beforeEach(() => {
     registry.forget();
-    ({ image, reference } = publish());
+    ({ image, layers, reference } = publish());
   });
 
   const blobRequests = (digest: string) => registry.seen(new RegExp(`GET .*/blobs/${digest}`));
@@ -414,6 +417,32 @@ describe('a pull', () => {
       const [, held] = here.leases.history;
       for (const digest of here.content.blobs.keys()) assert.ok(held?.has(`content ${digest}`), digest);
       for (const name of here.snapshots.snapshots.keys()) assert.ok(held?.has(`snapshots/memory ${name}`), name);
+    });
+
+    it('fetches and unpacks once for fifty clients, one of which gives up, and for images that share layers', async () => {
+      const here = world();
+      const sibling = publish({ layers: [...layers.slice(0, 2), randomBytes(500)] });
+      const leaving = new AbortController();
+      const pulls = Array.from({ length: 50 }, (_, index) => {
+        const signal = index === 25 ? { signal: leaving.signal } : {};
+        const options = { unpack, names: [`image-${index}`] };
+        return here.distribution.pull(
+          { ...scope, ...signal },
+          index % 2 === 0 ? reference : sibling.reference,
+          options,
+        );
+      });
+      const settled = Promise.allSettled(pulls);
+      leaving.abort();
+      const failed = (await settled).flatMap((result, index) => (result.status === 'rejected' ? [index] : []));
+      assert.deepEqual(failed, [25]);
+      const digests = new Set([...image.layers, ...sibling.image.layers].map(({ digest }) => digest));
+      for (const digest of digests) assert.equal(blobRequests(digest).length, 1, digest);
+      assert.equal(here.diff.opened.length, digests.size);
+      assert.equal(here.images.images.size, 49);
+      assert.deepEqual(here.snapshots.unfinished(), []);
+      await here.distribution.stop();
+      assert.deepEqual([...here.leases.held.keys()], []);
     });
 
     it('takes over when the one that began fails', async () => {

@@ -45,6 +45,15 @@ describe('ctr run', () => {
     assert.equal(bits(without ?? ''), (bits(capabilities) & ~1n) | (1n << 25n));
   });
 
+  test('a working directory that is a descriptor of the runtime does not lead out, and no such descriptor is left', async () => {
+    const numbers = Array.from({ length: 10 }, (_, index) => index + 3);
+    const outcomes = await Promise.all(numbers.map((fd) => shell('true', '--cwd', `/proc/self/fd/${fd}`)));
+    for (const [index, { code, stderr }] of outcomes.entries())
+      assert.notEqual(code, 0, `descriptor ${numbers[index]}: it started; ${stderr}`);
+    // The last is the directory that is being listed.
+    assert.deepEqual((await said('exec ls /proc/self/fd')).split('\n'), ['0', '1', '2', '3']);
+  });
+
   test("--seccomp-profile filters by a profile of one's own, or says what is wrong with it", async () => {
     const profile = join(daemon.directory, 'profile.json');
     const rule = { names: ['mkdir', 'mkdirat'], action: 'SCMP_ACT_ERRNO' };

@@ -572,3 +572,22 @@ for (const [group, attacks] of Object.entries({ BREAKOUTS, REACHING_OUT, REPLACI
     });
   }
 }
+
+test('attributes of the overlay itself are dropped in whichever namespace the mount keeps them', async () => {
+  const names = ['trusted.overlay.opaque', 'user.overlay.opaque', 'user.overlay.redirect'];
+  const records = [...names, 'user.kept'].map((name) => [`SCHILY.xattr.${name}`, 'y'] as const);
+  for (const [userxattr, kept] of [
+    [false, ['user.kept', 'user.overlay.opaque', 'user.overlay.redirect']],
+    [true, ['user.kept']],
+  ] as const) {
+    await using place = await arena();
+    const [lower, upper] = [join(place.root, 'lower'), join(place.root, 'upper')];
+    for (const directory of [lower, upper]) mkdirSync(directory);
+    const options = [`lowerdir=${lower}`, `upperdir=${upper}`, `workdir=${place.root}/work`];
+    if (userxattr) options.push('userxattr');
+    const mounts = [{ type: 'overlay', source: 'overlay', target: '', options }];
+    await differ.apply(archive(dir('d/', {}, records)), { mounts });
+    const [entry] = describeTree(upper, { withoutRoot: true, overlayXattrs: true });
+    assert.deepEqual(entry?.xattrs.map((xattr) => xattr.split('=')[0]).sort(), [...kept].sort());
+  }
+});
