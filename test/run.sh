@@ -9,7 +9,7 @@ PATH=$PATH:/usr/sbin:/sbin
 need_packages 'The test command' $NODE_NEEDS \
   runc:runc crun:crun criu:criu containerd:ctr docker-registry:docker-registry skopeo:skopeo umoci:umoci \
   busybox-static:busybox 'libisal2:/usr/lib/*/libisal.so.2' isal:igzip \
-  attr:setfattr acl:setfacl libcap2-bin:setcap e2fsprogs:mkfs.ext4 btrfs-progs:mkfs.btrfs zfs-fuse:zfs-fuse \
+  attr:setfattr acl:setfacl libcap2-bin:setcap e2fsprogs:mkfs.ext4 xfsprogs:mkfs.xfs btrfs-progs:mkfs.btrfs zfs-fuse:zfs-fuse \
   util-linux:losetup mount:mount kmod:modprobe procps:ps strace:strace tar:tar tzdata:/usr/share/zoneinfo/UTC gzip:gzip zstd:zstd openssl:openssl
 
 if [ "$(id -u)" -ne 0 ]; then

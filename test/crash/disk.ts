@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import {
   closeSync,
   constants,
-  copyFileSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -20,11 +19,20 @@ import { run, succeed } from '../harness/command.js';
 import { eventually } from '../harness/eventually.js';
 
 const MEGABYTE = 1 << 20;
-const SIZE = 192 * MEGABYTE;
+/** The least that mkfs.xfs(8) makes a filesystem of is 300. */
+const SIZE = 320 * MEGABYTE;
 const FLUSHED = 0xffff_ffff_ffff_ffffn;
 /** Bytes that a disk writes whole or not at all. */
 const SECTOR = 4096;
 const HEAD = 12;
+
+/** How to make each filesystem that power is cut under. */
+const MAKERS = {
+  ext4: ['mkfs.ext4', '-q', '-E', 'lazy_itable_init=0,lazy_journal_init=0', '-J', 'size=8'],
+  xfs: ['mkfs.xfs', '-q'],
+} as const;
+
+export type Filesystem = keyof typeof MAKERS;
 
 export class LoggedDisk implements AsyncDisposable {
   /** The mounted filesystem. */
@@ -40,14 +48,15 @@ export class LoggedDisk implements AsyncDisposable {
     this.#undo = undo;
   }
 
-  /** Makes and mounts an ext4 on such a disk below `place`, a directory in memory. */
-  static async mount(place: string): Promise<LoggedDisk> {
+  /** Makes and mounts a filesystem on such a disk below `place`, an empty directory in memory. */
+  static async mount(place: string, filesystem: Filesystem): Promise<LoggedDisk> {
     const [image, log, served] = [join(place, 'image'), join(place, 'log'), join(place, 'served')];
     writeFileSync(image, '');
     truncateSync(image, SIZE);
     writeFileSync(log, '');
     for (const name of ['served', 'mnt']) mkdirSync(join(place, name));
-    await succeed('mkfs.ext4', ['-q', '-E', 'lazy_itable_init=0,lazy_journal_init=0', '-J', 'size=8', image]);
+    const [make, ...flags] = MAKERS[filesystem];
+    await succeed(make, [...flags, image]);
     await succeed('cp', ['--sparse=always', image, join(place, 'base')]);
     await using undo = new AsyncDisposableStack();
     const device = openSync('/dev/fuse', constants.O_RDWR);
@@ -71,7 +80,7 @@ export class LoggedDisk implements AsyncDisposable {
     undo.defer(async () => {
       await succeed('losetup', ['--detach', loop]);
     });
-    await succeed('mount', ['-t', 'ext4', loop, join(place, 'mnt')]);
+    await succeed('mount', ['-t', filesystem, loop, join(place, 'mnt')]);
     undo.defer(async () => {
       await succeed('umount', [join(place, 'mnt')]);
     });
@@ -92,9 +101,8 @@ export class LoggedDisk implements AsyncDisposable {
    * Writes to `file` what the disk holds when power fails at that place of the log: everything before the last
    * flush, and of what came after it any part, as `random` says.
    */
-  cut(file: string, at: number, random: () => number): void {
-    copyFileSync(this.#base, file);
-    truncateSync(file, SIZE);
+  async cut(file: string, at: number, random: () => number): Promise<void> {
+    await succeed('cp', ['--sparse=always', this.#base, file]);
     const log = readFileSync(this.#log).subarray(0, at);
     const durable = lastFlush(log);
     const disk = openSync(file, 'r+');

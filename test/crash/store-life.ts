@@ -106,7 +106,8 @@ class Life {
 
 async function live(directory: string, plan: Plan): Promise<void> {
   try {
-    const config = { distribution: { hosts_directories: [] } };
+    const differs = plan.sync === undefined ? {} : { sync: plan.sync };
+    const config = { distribution: { hosts_directories: [] }, differs };
     const kernel = await startTestKernel({ plugins: PULL_PLUGINS, config, directory });
     const there = await new StoreCheck(kernel, plan).run();
     say({ event: 'verified' });

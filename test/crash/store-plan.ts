@@ -16,6 +16,8 @@ export interface Plan {
   readonly images: readonly PlannedImage[];
   /** What was acknowledged before: by reference, and by the number of a commit. */
   readonly expected: Readonly<Record<string, Presence>>;
+  /** `sync` of `differs`. Default: its own. */
+  readonly sync?: 'background' | 'full';
 }
 
 export type Deed = 'pull' | 'delete' | 'commit' | 'remove' | 'collect';
