@@ -40,7 +40,6 @@ class Life {
   }
 
   async run(): Promise<never> {
-    await this.#image(this.#below(this.#plan.images.length));
     for (;;) {
       const choice = this.#below(10);
       if (choice < 5) await this.#image(this.#below(this.#plan.images.length));

@@ -20,8 +20,10 @@ const KILLS = Number(process.env.KEELSON_CRASH_ROUNDS ?? 200);
 /** Stores at a time, each in a directory of its own. */
 const STORES = 2;
 const LIFE = join(import.meta.dirname, 'store-life.js');
-/** Milliseconds after the check at which it dies at the latest: a few calls later. */
-const LONGEST_LIFE = 150;
+/** Deeds after the check before the one in which it dies, at most. */
+const MOST_DEEDS = 2;
+/** Milliseconds that each deed usually takes, measured as it goes, so that kills fall anywhere in it. */
+const usual: Record<Deed, number> = { pull: 150, delete: 20, commit: 20, remove: 20, collect: 20 };
 
 /** How many were killed in the middle of what. */
 type Tally = Map<string, number>;
@@ -37,6 +39,8 @@ async function life(directory: string, plan: Plan, random: () => number, tally: 
   let doing: Deed | 'recovery' | 'nothing' = 'recovery';
   // Some die while they recover.
   const early = random() < 0.15;
+  let left = Math.floor(random() * (MOST_DEEDS + 1));
+  let begun = 0;
   const kill = async (latest: number): Promise<void> => {
     await pause(random() * latest);
     child.kill('SIGKILL');
@@ -44,14 +48,17 @@ async function life(directory: string, plan: Plan, random: () => number, tally: 
   if (early) void kill(600);
   for await (const text of createInterface({ input: child.stdout })) {
     const line: Line = JSON.parse(text);
-    if (line.event === 'verified' && !early) void kill(LONGEST_LIFE);
     if (line.event === 'wrong') wrong = line.message;
     if (line.event === 'verified') doing = 'nothing';
     if (line.event === 'begins') {
       doing = line.deed;
+      begun = performance.now();
+      if (!early && left-- === 0) void kill(usual[line.deed]);
       if (line.what !== undefined) known[line.what] = 'unknown';
     }
     if (line.event === 'answered') {
+      if (doing !== 'recovery' && doing !== 'nothing')
+        usual[doing] = 0.8 * usual[doing] + 0.2 * (performance.now() - begun);
       doing = 'nothing';
       if (line.what !== undefined) known[line.what] = line.presence ?? 'unknown';
     }

@@ -35,10 +35,10 @@ export class Collector {
     const began = performance.now();
     const slices = new Slices();
     const { swept, nextExpiry } = await this.#sweepRecords(slices);
-    await this.#reconciliation.run();
+    const leftovers = await this.#reconciliation.run();
     // Bytes go when the loss of their record is on disk, never before.
     await this.#core.database.flushed();
-    const removed = await this.#orphans.remove();
+    const removed = await this.#orphans.remove(leftovers);
     return {
       duration: performance.now() - began,
       longestPause: slices.longest,

@@ -46,10 +46,11 @@ export class Orphans {
     this.#backends = backends;
   }
 
-  async remove(): Promise<Removed> {
+  /** `leftovers`: snapshotters that may hold files of snapshots that were removed, or never made to the end, before. */
+  async remove(leftovers: readonly string[]): Promise<Removed> {
     const content = await this.#content();
     await this.#ingests();
-    return { content, snapshots: await this.#snapshots() };
+    return { content, snapshots: await this.#snapshots(leftovers) };
   }
 
   async #content(): Promise<number> {
@@ -93,7 +94,7 @@ export class Orphans {
     await this.#forget('orphan_ingests WHERE backend_ref = ?', ref);
   }
 
-  async #snapshots(): Promise<number> {
+  async #snapshots(leftovers: readonly string[]): Promise<number> {
     const orphans = await this.#orphanSnapshots();
     let removed = 0;
     // A page holds children with their parents at most, and what is refused for its children's sake comes again.
@@ -107,7 +108,7 @@ export class Orphans {
       });
       removed += await count(1, refused.sort(byAge), (orphan) => this.#triedSnapshot(orphan));
     }
-    for (const name of new Set(orphans.map(({ snapshotter }) => snapshotter))) {
+    for (const name of new Set([...leftovers, ...orphans.map(({ snapshotter }) => snapshotter)])) {
       const cleanup = async (): Promise<void> => this.#backends.snapshotters.get(name)?.cleanup();
       await this.#tried(`leftovers of snapshotter "${name}"`, cleanup);
     }

@@ -23,8 +23,9 @@ export class Reconciliation {
     this.#backends = backends;
   }
 
-  async run(): Promise<void> {
-    if (this.#backends.keepUnknown) return;
+  /** Resolves to the snapshotters it looked at: they may hold files, too, that they have no record of themselves. */
+  async run(): Promise<readonly string[]> {
+    if (this.#backends.keepUnknown) return [];
     if (!this.#contentDone) {
       await this.#content();
       await this.#ingests();
@@ -32,11 +33,14 @@ export class Reconciliation {
     }
     for (const name of this.#core.unrecordedSnapshots) this.#snapshottersDone.delete(name);
     this.#core.unrecordedSnapshots.clear();
+    const found: string[] = [];
     for (const [name, backend] of this.#backends.snapshotters) {
       if (this.#snapshottersDone.has(name)) continue;
       await this.#snapshots(name, backend);
       this.#snapshottersDone.add(name);
+      found.push(name);
     }
+    return found;
   }
 
   async #content(): Promise<void> {
