@@ -9,7 +9,7 @@ import { scratch } from '../harness/scratch.js';
 import { bind, TestDiffer } from '../harness/unpack.js';
 import { dir, END, file, hardlink } from './tar.js';
 
-const MILLION = 1_000_000;
+const COUNT = 200_000;
 const MEBIBYTE = 2 ** 20;
 
 let differ: TestDiffer;
@@ -18,15 +18,15 @@ before(() => {
 });
 after(() => differ[Symbol.asyncDispose]());
 
-test('a million entries take no memory of their own', async () => {
-  await using place = await scratch('million');
+test(`${COUNT} entries take no memory of their own`, async () => {
+  await using place = await scratch('entries');
   const names = Array.from({ length: 1000 }, (_, index) => dir(`d${index}/`));
   const batch = Buffer.concat(names);
   const sink = await differ.differ.open({ mediaType: OCI_LAYER, mounts: [bind(place.path)] });
   const start = process.memoryUsage.rss();
   let most = 0;
   try {
-    for (let written = 0; written < MILLION; written += names.length) {
+    for (let written = 0; written < COUNT; written += names.length) {
       await sink.write(batch);
       most = Math.max(most, process.memoryUsage.rss() - start);
     }
@@ -36,12 +36,13 @@ test('a million entries take no memory of their own', async () => {
     await sink.abort();
   }
   assert.equal(readdirSync(place.path).length, names.length);
-  assert.ok(most < 256 * MEBIBYTE, `${Math.round(most / MEBIBYTE)} MiB more`);
+  // 256 MiB for a million, and what a thread takes that has just begun.
+  assert.ok(most < 128 * MEBIBYTE, `${Math.round(most / MEBIBYTE)} MiB more`);
 });
 
-test('a hundred thousand hard links are made, or the filesystem says that they are too many', async () => {
+test('hard links beyond what filesystems count are made, or refused as too many', async () => {
   await using place = await scratch('links');
-  const count = 100_000;
+  const count = 70_000;
   const links = Array.from({ length: count }, (_, index) => hardlink(`l${index}`, 'f'));
   const layer = Buffer.concat([file('f', 'x'), ...links, END]);
   const outcome = await differ.apply(layer, { mounts: [bind(place.path)] }).then(() => 'made', codeOf);
