@@ -82,7 +82,7 @@ export interface NewTask extends Stdio {
   readonly options?: AnyMessage;
   /** Absolute path of a checkpoint image to restore from. */
   readonly checkpoint?: string;
-  /** Path of the runtime's or shim's binary to use instead of the one found by name. */
+  /** Name of a runtime or path of a shim, asked for instead of `runtime`. */
   readonly runtimePath?: string;
   /** The sandbox the container belongs to; groups tasks under one supervisor or shim. */
   readonly sandbox?: string;
@@ -143,8 +143,10 @@ export interface Runtime {
   namespaces(): readonly string[];
   /**
    * Makes the task: mounts, bundle, namespaces, an init process that waits to be
-   * started. ALREADY_EXISTS; INVALID_ARGUMENT (spec, options, streams); NOT_FOUND
-   * when the runtime's program is missing. Nothing is left of a create that failed.
+   * started. ALREADY_EXISTS; INVALID_ARGUMENT (spec, options, streams);
+   * FAILED_PRECONDITION when the OCI runtime that configuration or options name
+   * is missing; NOT_FOUND when a shim is that the runtime's name or path means.
+   * Nothing is left of a create that failed.
    */
   create(scope: Scope, task: NewTask): Promise<{ readonly pid: number }>;
   /** FAILED_PRECONDITION when it was started before. */
