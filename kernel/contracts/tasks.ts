@@ -26,6 +26,7 @@ export interface CreateTask extends Stdio {
   readonly options?: AnyMessage;
   /** A checkpoint in content to restore from. */
   readonly checkpoint?: Descriptor;
+  /** Name of a runtime or path of a shim, to be used instead of the container's. */
   readonly runtimePath?: string;
 }
 

@@ -1,5 +1,5 @@
 /** Control groups of both versions: cgroups(7), and the kernel's cgroup-v1 and cgroup-v2 documents. */
-import { rmdirSync } from 'node:fs';
+import { existsSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { isErrno } from '../errno.js';
 import { readKernelFile } from '../linux/kernel-file.js';
@@ -109,6 +109,13 @@ export class ControlGroup {
   processes(): number[] {
     const top = this.directory('pids') ?? this.directory('devices') ?? this.directory('name=systemd');
     return top === undefined ? [] : [...new Set(processesBelow(top))];
+  }
+
+  /** Moves a process, with all its threads, into the group, in every hierarchy that has it. False when none has. */
+  take(pid: number): boolean {
+    const there = [...new Set(this.#directories.values())].filter((directory) => existsSync(directory));
+    for (const directory of there) writeFileSync(join(directory, 'cgroup.procs'), String(pid));
+    return there.length > 0;
   }
 
   /** Removes the group and those below it, as far as they are empty. */

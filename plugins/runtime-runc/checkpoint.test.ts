@@ -49,13 +49,21 @@ test('a task is checkpointed with the options that were given, ends if asked to,
 
   const task = await bench.run('sleep 60');
   const given = { openTcp: true, fileLocks: true, externalUnixSockets: true, terminal: true, cgroupsMode: 'soft' };
-  await bench.runtime.checkpoint(scope, { id: task.id, path: image, options: options(given) });
+  const places = { workPath: join(place.path, 'dump'), parentPath: join(place.path, 'parent') };
+  await bench.runtime.checkpoint(scope, {
+    id: task.id,
+    path: image,
+    options: options({ ...given, ...places, emptyNamespaces: ['network'] }),
+  });
   assert.equal(await task.status(), 'running');
   const args = await readFile(join(image, 'arguments.img'), 'utf8');
   for (const flag of ['--leave-running', '--tcp-established', '--file-locks', '--ext-unix-sk', '--shell-job']) {
     assert.ok(args.includes(flag), flag);
   }
   assert.match(args, /--manage-cgroups-mode soft/);
+  assert.match(args, /--empty-ns network/);
+  assert.match(args, new RegExp(`--work-path ${places.workPath} `));
+  assert.match(args, /--parent-path \.\.\/parent /);
 
   await bench.runtime.checkpoint(scope, { id: task.id, path: image, options: options({ exit: true }) });
   assert.equal(await task.wait(), 137);

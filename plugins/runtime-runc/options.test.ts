@@ -1,14 +1,17 @@
 /** `containerd.runc.v1.Options` of a task, as the OCI runtime and the streams get them. */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { Options } from '../../api/gen/runtime/runc-options.js';
 import { Options as RuntimeOptions } from '../../api/gen/runtime/runtime-options.js';
+import { ControlGroup } from '../../lib/cgroups/group.js';
+import { isErrno } from '../../lib/errno.js';
+import { readControlGroups } from '../../lib/linux/proc.js';
 import { packAny } from '../../lib/rpc/any.js';
-import { rejects, scope, Workbench } from '../../test/conformance/runtime.workbench.js';
-import { runcSubject } from '../../test/harness/runc.js';
+import { rejects, scope, until, Workbench } from '../../test/conformance/runtime.workbench.js';
+import { runcSubject, supervisorsBelow } from '../../test/harness/runc.js';
 
 const UID = 1234;
 const GID = 4321;
@@ -24,6 +27,18 @@ done
 exec runc "$@"
 `;
 
+/** As soon as the last process has left it. */
+const removeEmptied = (group: string): Promise<void> =>
+  until('the control group is empty', async () => {
+    try {
+      await rmdir(group);
+      return true;
+    } catch (error) {
+      if (isErrno(error, 'EBUSY')) return false;
+      throw error;
+    }
+  });
+
 describe('options of a task', () => {
   it('reach the runtime and the streams', async () => {
     await using bench = await Workbench.open(runcSubject({ binary: '/no/such/runtime' }));
@@ -35,7 +50,7 @@ describe('options of a task', () => {
     await writeFile(binaryName, SCRIPT(record));
     await chmod(binaryName, 0o755);
     const given = Options.fromPartial({
-      ...{ binaryName, root, ioUid: UID, ioGid: GID, shimCgroup: '/elsewhere' },
+      ...{ binaryName, root, ioUid: UID, ioGid: GID },
       ...{ noPivotRoot: true, noNewKeyring: true, systemdCgroup: true },
     });
     const fifos = await bench.fifos();
@@ -53,6 +68,43 @@ describe('options of a task', () => {
     await bench.runtime.wait(scope, { id: request.id });
     await bench.runtime.delete(scope, { id: request.id });
     assert.match(await readFile(record, 'utf8'), / delete /);
+  });
+
+  it('put the supervisor into a control group, where it stays for all its tasks, and its successor', async () => {
+    await using places = new AsyncDisposableStack();
+    const name = `/shim-${process.pid}`;
+    const group = ControlGroup.everywhere(name).directory('pids') ?? assert.fail('no hierarchy of control groups');
+    await mkdir(group);
+    places.defer(() => removeEmptied(group));
+    const bench = places.use(await Workbench.open(runcSubject()));
+    const inGroup = (shimCgroup: string) => packAny(Options, Options.fromPartial({ shimCgroup }));
+    const request = (script: string) => bench.request(bench.freshId(), script);
+    const missing = { ...request('true'), options: inGroup(`${name}/none`) };
+    await assert.rejects(bench.runtime.create(scope, missing), {
+      code: 'FAILED_PRECONDITION',
+      message: /control group ".*none" \(option shim_cgroup of task .* does not exist/,
+    });
+    assert.deepEqual(bench.runtime.tasks(scope.namespace), []);
+    const supervisorGroup = async (): Promise<string | undefined> => {
+      const [pid = 0] = await supervisorsBelow(bench.work);
+      return readControlGroups(pid)?.get('pids') ?? readControlGroups(pid)?.get('');
+    };
+    const first = { ...request('sleep 600'), options: inGroup(name) };
+    const { pid } = await bench.runtime.create(scope, first);
+    assert.equal(await supervisorGroup(), name);
+    assert.notEqual(readControlGroups(pid)?.get('pids') ?? readControlGroups(pid)?.get(''), name);
+    const second = await bench.create('sleep 600');
+    const third = { ...request('true'), options: inGroup('/another') };
+    await bench.runtime.create(scope, third);
+    assert.equal(await supervisorGroup(), name, 'others find it where it is');
+    const [lost = 0] = await supervisorsBelow(bench.work);
+    process.kill(lost, 'SIGKILL');
+    await until('a successor in that group', async () => {
+      const [heir] = await supervisorsBelow(bench.work);
+      return heir !== undefined && heir !== lost && (await supervisorGroup()) === name;
+    });
+    await second.end();
+    for (const { id } of [first, third]) await bench.runtime.delete(scope, { id });
   });
 
   it('of another runtime are refused, those of a configuration file are not looked at', async () => {

@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { describe, it } from 'node:test';
+import { CheckpointOptions, Options } from '../../api/gen/runtime/runc-options.js';
 import { type Container, Containers } from '../../kernel/contracts/containers.js';
 import { Content } from '../../kernel/contracts/content.js';
 import { type Runtime, Runtimes } from '../../kernel/contracts/runtime.js';
 import { Tasks } from '../../kernel/contracts/tasks.js';
 import { notFound } from '../../kernel/errors.js';
+import { packAny } from '../../lib/rpc/any.js';
 import { SPEC_URL } from '../../test/conformance/container.js';
 import { providing, startTestKernel } from '../../test/harness/kernel.js';
 import { MemoryContent, MemoryLeases } from '../../test/harness/memory.js';
+import { scratch } from '../../test/harness/scratch.js';
 
 const scope = { namespace: 'ns' };
 const spec = { typeUrl: SPEC_URL, value: Buffer.from('{}') };
@@ -54,8 +58,8 @@ function fakeRuntime(names: readonly string[], calls: string[]): Runtime {
     names,
     tasks: () => ids,
     namespaces: () => ['ns'],
-    async create(_scope, { id, runtime, options }) {
-      calls.push(`create ${id} ${runtime} ${options?.typeUrl}`);
+    async create(_scope, { id, runtime, options, runtimePath = '', checkpoint = '' }) {
+      calls.push(['create', id, runtime, options?.typeUrl, runtimePath, checkpoint].join(' ').trim());
       ids.push(id);
       return { pid: 7 };
     },
@@ -72,7 +76,9 @@ function fakeRuntime(names: readonly string[], calls: string[]): Runtime {
     pause: async () => {},
     resume: async () => {},
     pids: async () => [],
-    checkpoint: async () => {},
+    checkpoint: async (_scope, { id, path }) => {
+      calls.push(`checkpoint ${id} to ${path}`);
+    },
     update: async () => {},
     stats: async (_scope, id) => ({ typeUrl: `stats of ${id}`, value: Buffer.alloc(0) }),
     wait: async () => ({ exitStatus: 0, exitedAt: 0n }),
@@ -108,6 +114,33 @@ describe('tasks', () => {
       message: /runtime "x" is unknown; known are io\.containerd\.known\.v1, io\.containerd\.\*/,
     });
     await assert.rejects(tasks.start(scope, { id: 'c' }), { code: 'NOT_FOUND' });
+  });
+
+  it('go to the runtime or shim that is asked for instead of that of the container', async () => {
+    await using setup = await setUp();
+    const { tasks, calls } = setup;
+    await tasks.create(scope, { id: 'c', rootfs: [], ...streams, runtimePath: 'io.containerd.own.v1' });
+    assert.deepEqual(calls, ['create c x stored io.containerd.own.v1']);
+    await assert.rejects(tasks.create(scope, { id: 'a', rootfs: [], ...streams, runtimePath: '/opt/shim' }), {
+      code: 'NOT_FOUND',
+      message: /runtime "\/opt\/shim" is unknown/,
+    });
+  });
+
+  it('are checkpointed to, and restored from, directories that the options name, which stay', async () => {
+    await using setup = await setUp();
+    await using image = await scratch('image');
+    const { tasks, calls } = setup;
+    const restoring = packAny(Options, Options.fromPartial({ criuImagePath: image.path }));
+    await tasks.create(scope, { id: 'a', rootfs: [], ...streams, options: restoring });
+    assert.deepEqual(calls.splice(0), [`create a io.containerd.known.v1 ${restoring.typeUrl}  ${image.path}`]);
+    const checkpoint = (given: Partial<CheckpointOptions>) =>
+      tasks.checkpoint(scope, { id: 'a', options: packAny(CheckpointOptions, CheckpointOptions.fromPartial(given)) });
+    assert.deepEqual(await checkpoint({ imagePath: image.path, parentPath: '../parent' }), []);
+    assert.deepEqual(calls, [`checkpoint a to ${image.path}`]);
+    await assert.rejects(checkpoint({ parentPath: '../parent' }), { code: 'INVALID_ARGUMENT', message: /image_path/ });
+    for (const end of [tasks.start, tasks.delete]) await end.call(tasks, scope, { id: 'a' });
+    assert.ok(existsSync(image.path));
   });
 
   it('whose runtime does not answer are unknown, in two seconds', async () => {

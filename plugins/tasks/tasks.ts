@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { CheckpointOptions } from '../../api/gen/runtime/runc-options.js';
+import { CheckpointOptions, Options } from '../../api/gen/runtime/runc-options.js';
 import type { Container, Containers } from '../../kernel/contracts/containers.js';
 import type {
   DeletedProcess,
@@ -63,8 +63,20 @@ const isThere = <T>(value: T | undefined): value is T => value !== undefined;
 
 const keyOf = ({ namespace }: Scope, id: string): string => `${namespace}/${id}`;
 
-const imagePathOf = (options: AnyMessage | undefined): string =>
-  options !== undefined && isAny(CheckpointOptions, options) ? unpackAny(CheckpointOptions, options).imagePath : '';
+/** The directory that a checkpoint is to go to; empty when it is to go to content. INVALID_ARGUMENT. */
+function imagePathOf(id: string, options: AnyMessage | undefined): string {
+  if (options === undefined || !isAny(CheckpointOptions, options)) return '';
+  const { imagePath, parentPath } = unpackAny(CheckpointOptions, options);
+  if (parentPath === '' || imagePath !== '') return imagePath;
+  // An image that builds on another one is of no use without that, which content knows nothing of.
+  throw invalidArgument(`checkpoint of task "${id}" has a parent_path, but no image_path`, {
+    remedy: 'give both: only images in directories can build on each other',
+  });
+}
+
+/** A directory with a checkpoint to restore from, which stays the client's own; empty for none. */
+const restorePathOf = (options: AnyMessage | undefined): string =>
+  options !== undefined && isAny(Options, options) ? unpackAny(Options, options).criuImagePath : '';
 
 /** Sends each call to the runtime that has the task, or is to have it. */
 export class TaskDirectory implements Tasks {
@@ -97,8 +109,10 @@ export class TaskDirectory implements Tasks {
     const { name } = container.runtime;
     const options = task.options ?? container.runtime.options;
     const { id, rootfs, terminal, stdin, stdout, stderr } = task;
-    const runtime = runtimeFor(this.#runtimes, name);
-    const checkpoint = task.checkpoint && (await this.#checkpoints.unpack(scope, task.checkpoint));
+    const runtime = runtimeFor(this.#runtimes, task.runtimePath || name);
+    const given = restorePathOf(task.options);
+    const unpacked = given === '' && task.checkpoint && (await this.#checkpoints.unpack(scope, task.checkpoint));
+    const checkpoint = unpacked || given;
     const request = {
       id,
       runtime: name,
@@ -113,7 +127,7 @@ export class TaskDirectory implements Tasks {
       ...(container.sandbox && { sandbox: container.sandbox }),
       ...(checkpoint && { checkpoint }),
     };
-    return checkpoint ? this.#restore(scope, runtime, request, checkpoint) : runtime.create(scope, request);
+    return unpacked ? this.#restore(scope, runtime, request, unpacked) : runtime.create(scope, request);
   }
 
   /** The image is read when the task is made, or when it is started, as the runtime likes: it stays until then. */
@@ -190,7 +204,7 @@ export class TaskDirectory implements Tasks {
   /** A path in the options is written to, and nothing comes to content; else the image goes there. */
   async checkpoint(scope: Scope, { id, options }: CheckpointTask): Promise<readonly Descriptor[]> {
     const runtime = this.#runtime(scope, id);
-    const given = imagePathOf(options);
+    const given = imagePathOf(id, options);
     const path = given || (await this.#checkpoints.place());
     try {
       await runtime.checkpoint(scope, { id, path, ...(options && { options }) });

@@ -80,6 +80,7 @@ async function adoptTask(supervisor: Supervisor, record: ProcessRecord, kept: Ke
   }
   const execs = readExecRecords(task.bundle).map((exec) => task.add(exec));
   supervisor.keep(task);
+  supervisor.rejoinGroup(record);
   if (record.status === Status.CREATED && record.exit === undefined) {
     // Its start may have been under way; the runtime knows.
     record.status = (await runtime.status(record.id)) === 'created' ? Status.CREATED : Status.RUNNING;

@@ -1,6 +1,6 @@
 /** The OCI runtime's command line: runc(8), and crun and runsc, which take the same. */
 import { closeSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { basename, delimiter, join } from 'node:path';
+import { basename, delimiter, join, relative, resolve } from 'node:path';
 import {
   deadlineExceeded,
   failedPrecondition,
@@ -43,6 +43,8 @@ export interface MakingInit extends Making {
 export interface CheckpointFlags {
   readonly imagePath: string;
   readonly workPath: string;
+  /** Directory of an earlier image that this one builds on, absolute or as seen from `imagePath`; empty for none. */
+  readonly parentPath: string;
   readonly leaveRunning: boolean;
   /** Long options without a value. */
   readonly switches: readonly string[];
@@ -223,6 +225,9 @@ export class OciRuntime {
 
   async checkpoint(id: string, flags: CheckpointFlags): Promise<void> {
     const args = ['--image-path', flags.imagePath, '--work-path', flags.workPath];
+    // Runtimes take it only as seen from the image, and criu writes it down so.
+    if (flags.parentPath !== '')
+      args.push('--parent-path', relative(flags.imagePath, resolve(flags.imagePath, flags.parentPath)));
     if (flags.leaveRunning) args.push('--leave-running');
     if (flags.cgroupsMode !== '') args.push('--manage-cgroups-mode', flags.cgroupsMode);
     for (const name of flags.emptyNamespaces) args.push('--empty-ns', name);

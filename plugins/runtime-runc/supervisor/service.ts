@@ -92,6 +92,7 @@ export function taskServices(supervisor: Supervisor, onShutdown: () => void): Se
       await supervisor.task(id).checkpoint({
         imagePath: path,
         workPath: options.workPath || path,
+        parentPath: options.parentPath,
         leaveRunning: !options.exit,
         switches,
         cgroupsMode: options.cgroupsMode,

@@ -13,11 +13,12 @@ import { parseOptions } from '../options.js';
 import { removeRecord, writeRecord } from '../records.js';
 import { discardContainer, removeStopped, unmountRootfs } from './discard.js';
 import { EventLog } from './events.js';
-import { log, logError } from './log.js';
+import { logError } from './log.js';
 import { type MakeContext, makeProcess } from './make.js';
 import { OciRuntime } from './oci-runtime.js';
 import type { Process } from './process.js';
 import { Reaper } from './reaper.js';
+import { ShimGroup } from './shim-group.js';
 import { readSpec } from './spec.js';
 import { Task } from './task.js';
 
@@ -34,6 +35,7 @@ export class Supervisor {
   readonly events = new EventLog();
   readonly reaper = new Reaper();
   readonly #tasks = new Map<string, Task>();
+  readonly #group = new ShimGroup();
   /** Ids taken by creations that are under way. */
   readonly #creating = new Set<string>();
 
@@ -59,6 +61,15 @@ export class Supervisor {
 
   keep(task: Task): void {
     this.#tasks.set(task.id, task);
+  }
+
+  /** Goes where the supervisor was that had this task before. */
+  rejoinGroup({ id, task }: ProcessRecord): void {
+    try {
+      this.#group.join(parseOptions(task?.options).shimCgroup, id);
+    } catch (error) {
+      logError('the control group of the supervisor is gone', error, { id });
+    }
   }
 
   /** The objects behind a record; nothing is done yet. */
@@ -104,7 +115,12 @@ export class Supervisor {
       return await whileDoing(`creating task "${id}"`, this.#create(request));
     } finally {
       this.#creating.delete(id);
+      this.#settleGroup();
     }
+  }
+
+  #settleGroup(): void {
+    if (this.idle) this.#group.release();
   }
 
   async #create(request: CreateTaskRequest): Promise<number> {
@@ -148,7 +164,7 @@ export class Supervisor {
     making: MakeContext,
   ): Promise<void> {
     const { noPivotRoot, noNewKeyring, shimCgroup, criuWorkPath } = parseOptions(any);
-    if (shimCgroup !== '') log('warn', 'option shim_cgroup is ignored: a supervisor serves many containers', { id });
+    this.#group.join(shimCgroup, id);
     const root = join(task.bundle, 'rootfs');
     mkdirSync(root, { recursive: true, mode: 0o711 });
     mountAll(rootfs, root);
@@ -169,6 +185,7 @@ export class Supervisor {
     const task = this.task(id);
     const result = await task.delete(execId);
     if (task.gone) this.#tasks.delete(id);
+    this.#settleGroup();
     return result;
   }
 }
