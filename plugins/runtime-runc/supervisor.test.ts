@@ -65,6 +65,19 @@ const options = (binary: string) => {
   return { typeUrl: 'containerd.runc.v1.Options', value: Buffer.concat([Buffer.from([0x32, name.length]), name]) };
 };
 
+/** A script that goes on once there is a file `go` in the root filesystem. */
+const UNTIL_GO = 'while [ ! -e /go ]; do usleep 5000; done';
+
+/** Supervisors that are started by the work fail at those points (lib/failpoint.ts). */
+async function withFailpoints<T>(points: string, work: () => Promise<T>): Promise<T> {
+  process.env.KEELSON_FAILPOINTS = points;
+  try {
+    return await work();
+  } finally {
+    delete process.env.KEELSON_FAILPOINTS;
+  }
+}
+
 const counter = (from: number, to: number, status: number): string =>
   `i=${from}; while [ $i -lt ${to} ]; do echo $i; i=$((i+1)); usleep 10000; done; exit ${status}`;
 
@@ -189,6 +202,35 @@ describe('a supervisor that is killed', { skip }, () => {
     await keep.end();
     assert.deepEqual(await bench.topics(task.id, 4), ['create', 'start', 'exit', 'delete']);
   });
+
+  for (const [point, skipped] of [
+    ['exit.reap', tooOld],
+    ['exit.persist', tooOld],
+    // From here on the status is in the record and nowhere else: reaped, and pinned no more.
+    ['exit.publish', false],
+  ] as const) {
+    it(`at ${point}: the exit is told once, with its true status`, { skip: skipped }, async () => {
+      await using bench = await open();
+      // Orphans of the supervisor become children of this process, which reaps them as init would: nobody holds them.
+      becomeSubreaper();
+      const task = await withFailpoints(`${point}=kill`, () => bench.create(`${UNTIL_GO}; exit 43`));
+      const keep = await bench.run('sleep 600');
+      await task.start();
+      const first = await supervisor(bench);
+      await writeFile(join(bench.work, 'busybox/go'), '');
+      await until('the supervisor is gone', () => !isRunning(first));
+      await until('the process is reaped', () => isGone(task.pid));
+      assert.equal(await task.wait(), 43);
+      assert.equal(await task.delete(), 43);
+      assert.equal(await keep.status(), 'running');
+      await keep.end();
+      assert.deepEqual(await bench.topics(task.id, 4), ['create', 'start', 'exit', 'delete']);
+      assert.deepEqual(
+        bench.exits(task.id).map(({ exitStatus }) => exitStatus),
+        [43],
+      );
+    });
+  }
 
   it('during a delete: the exits of all processes are told', async () => {
     await using bench = await open({ eventGrace: 3000 });

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { ProcessRecord } from '../../../api/gen/runtime/supervisor.js';
 import { Status } from '../../../api/gen/types/task.js';
 import { failedPrecondition, notFound } from '../../../kernel/errors.js';
+import { failpoint } from '../../../lib/failpoint.js';
 import type { ProcessHandle } from '../../../lib/linux/pidfd.js';
 import { openPin, pin, unpin } from '../../../lib/linux/pin.js';
 import { readStat } from '../../../lib/linux/proc.js';
@@ -122,6 +123,7 @@ export class Process {
 
   #watch(handle: ProcessHandle): void {
     handle.onExit(() => {
+      failpoint('exit.reap');
       const exitStatus = handle.exitStatus()?.exitStatus ?? UNKNOWN_EXIT;
       this.#handle = undefined;
       this.#reaper.release(handle);
@@ -133,8 +135,10 @@ export class Process {
   ended(exitStatus: number): void {
     this.record.exit = { status: exitStatus, at: toTimestamp(now()), delivered: false };
     this.record.status = Status.STOPPED;
+    failpoint('exit.persist');
     this.save();
     this.unpin();
+    failpoint('exit.publish');
     this.#streams?.finish();
     void this.#starting.then(() => this.settle());
   }
