@@ -6,20 +6,29 @@
  */
 import type { ProgramVersion } from './facts.js';
 
-interface Escape {
-  readonly program: string;
+export interface Escape {
   readonly advisory: string;
+  /** It lets a container out, or lets an image write where it wants; others are told of, but refused by nobody. */
+  readonly breaksOut: boolean;
+}
+
+interface Entry extends Escape {
+  readonly program: string;
   /** The first mended version of each line that was mended, oldest first. */
   readonly mended: readonly string[];
 }
 
-const ESCAPES: readonly Escape[] = [
-  { program: 'runc', advisory: 'CVE-2019-5736', mended: ['1.0.0-rc7'] },
-  { program: 'runc', advisory: 'CVE-2021-30465', mended: ['1.0.0-rc95'] },
-  { program: 'runc', advisory: 'CVE-2024-21626', mended: ['1.1.12'] },
-  { program: 'runc', advisory: 'CVE-2025-31133', mended: ['1.2.8', '1.3.3', '1.4.0-rc.3'] },
-  { program: 'runc', advisory: 'CVE-2025-52565', mended: ['1.2.8', '1.3.3', '1.4.0-rc.3'] },
-  { program: 'runc', advisory: 'CVE-2025-52881', mended: ['1.2.8', '1.3.3', '1.4.0-rc.3'] },
+const BREAKS_OUT = { program: 'runc', breaksOut: true } as const;
+
+const ESCAPES: readonly Entry[] = [
+  { ...BREAKS_OUT, advisory: 'CVE-2019-5736', mended: ['1.0.0-rc7'] },
+  { ...BREAKS_OUT, advisory: 'CVE-2021-30465', mended: ['1.0.0-rc95'] },
+  { ...BREAKS_OUT, advisory: 'CVE-2024-21626', mended: ['1.1.12'] },
+  { ...BREAKS_OUT, advisory: 'CVE-2025-31133', mended: ['1.2.8', '1.3.3', '1.4.0-rc.3'] },
+  { ...BREAKS_OUT, advisory: 'CVE-2025-52565', mended: ['1.2.8', '1.3.3', '1.4.0-rc.3'] },
+  { ...BREAKS_OUT, advisory: 'CVE-2025-52881', mended: ['1.2.8', '1.3.3', '1.4.0-rc.3'] },
+  // Files are made or changed where a link of the image's /dev leads, with no choice of what is in them.
+  { program: 'runc', breaksOut: false, advisory: 'CVE-2026-41579', mended: ['1.3.6', '1.4.3', '1.5.0-rc.3'] },
 ];
 
 /** Major, minor, patch, and the number of a release candidate: none counts as the highest. */
@@ -46,10 +55,10 @@ function isOpen(version: Parsed, mended: readonly string[]): boolean {
 }
 
 /** The advisories open in that version; none for programs and versions that are not understood. */
-export function knownEscapes({ name, version }: ProgramVersion): string[] {
+export function knownEscapes({ name, version }: ProgramVersion): Escape[] {
   const parsed = parse(version);
   if (parsed === undefined) return [];
   return ESCAPES.filter(({ program, mended }) => program === name && isOpen(parsed, mended)).map(
-    ({ advisory }) => advisory,
+    ({ advisory, breaksOut }) => ({ advisory, breaksOut }),
   );
 }

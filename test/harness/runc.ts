@@ -12,7 +12,7 @@ const log = pino({ level: process.env.KEELSON_TEST_LOG ?? 'silent' }, pino.desti
 /** Milliseconds. */
 const ADOPTION_BUDGET = 2000;
 
-export type RuncOverrides = Partial<Omit<RuncRuntimeOptions, 'state' | 'events' | 'log'>>;
+export type RuncOverrides = Partial<Omit<RuncRuntimeOptions, 'state' | 'events'>>;
 
 export const runcSubject = (overrides: RuncOverrides = {}): RuntimeSubject => ({
   name: 'runtime-runc',
@@ -43,10 +43,10 @@ export const runcSubject = (overrides: RuncOverrides = {}): RuntimeSubject => ({
       idle: 1000,
       eventGrace: 0,
       knownEscapes: 'warn',
+      log,
       ...overrides,
       state: directory,
       events,
-      log,
     } as const;
     const runtime = await RuncRuntime.open(options, ADOPTION_BUDGET);
     return { runtime, close: () => runtime.close() };
