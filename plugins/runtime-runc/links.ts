@@ -77,7 +77,7 @@ export class SupervisorLinks {
 
   /** Ends a supervisor, once there is nothing left that it has to tell, unless it was asked for meanwhile. */
   async #onIdle(link: SupervisorLink, timer: NodeJS.Timeout): Promise<void> {
-    const stillIdle = (): boolean => this.#timers.get(link) === timer;
+    const stillIdle = (): boolean => this.#timers.get(link) === timer && link.tasks === 0;
     const allTold = await link.tellAll().catch((error: unknown) => {
       if (stillIdle()) this.#options.log.warn({ err: error, group: link.group }, 'supervisor does not tell its events');
       return false;

@@ -58,8 +58,10 @@ export interface RuncRuntimeOptions {
 interface Entry {
   readonly link: SupervisorLink;
   readonly bundle: string;
-  /** A call is under way that deletes it. */
+  /** A call deletes it, or has. */
   deleting: boolean;
+  /** Its removal, once it is no more. */
+  removed?: Promise<void>;
 }
 
 /** Annotations that name the pod a container belongs to. */
@@ -157,8 +159,14 @@ export class RuncRuntime extends TaskForwarder implements Runtime {
     entry.link.addTask(1);
   }
 
-  /** The task is no more: its bundle goes, and perhaps its supervisor. */
-  async #remove(namespace: string, id: string, { link, bundle }: Entry): Promise<void> {
+  /** The task is no more: a delete and its event may both say so, in either order, and it is removed once. */
+  #remove(namespace: string, id: string, entry: Entry): Promise<void> {
+    entry.removed ??= this.#removeNow(namespace, id, entry);
+    return entry.removed;
+  }
+
+  /** Its bundle goes, and perhaps its supervisor. */
+  async #removeNow(namespace: string, id: string, { link, bundle }: Entry): Promise<void> {
     const tasks = this.#tasks.get(namespace);
     tasks?.delete(id);
     if (tasks?.size === 0) this.#tasks.delete(namespace);
@@ -320,15 +328,23 @@ export class RuncRuntime extends TaskForwarder implements Runtime {
 
   async delete(scope: Scope, process: ProcessId): Promise<DeletedProcess> {
     return this.#call(scope, process.id, async (stub, options, entry) => {
-      entry.deleting ||= !process.execId;
-      const deleted = stub.delete(toProcessMessage(process), options).finally(() => {
-        entry.deleting = false;
-      });
-      const { pid, exitStatus, exitedAt } = await deleted;
+      const deleted = stub.delete(toProcessMessage(process), options);
+      const { pid, exitStatus, exitedAt } = await (process.execId ? deleted : this.#whileDeleting(entry, deleted));
       if (process.execId) entry.link.release(process.id, process.execId);
       else await this.#remove(scope.namespace, process.id, entry);
       return { pid, exitStatus, exitedAt: fromTimestamp(exitedAt) };
     });
+  }
+
+  /** Its event, which may come first, leaves the rest to the call: until that is answered, the supervisor is at the bundle. */
+  async #whileDeleting<T>(entry: Entry, call: Promise<T>): Promise<T> {
+    entry.deleting = true;
+    try {
+      return await call;
+    } catch (error) {
+      entry.deleting = false;
+      throw error;
+    }
   }
 
   override async closeStdin(scope: Scope, process: ProcessId): Promise<void> {

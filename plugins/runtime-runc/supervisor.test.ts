@@ -442,6 +442,25 @@ describe('supervisors', { skip }, () => {
     }
   });
 
+  it('are kept as long as they have a task, however many others come and go', async () => {
+    await using bench = await open({ idle: 50 });
+    const keep = await bench.run('sleep 600');
+    const pid = await supervisor(bench);
+    for (let round = 0; round < 10; round++) {
+      const tasks = await Promise.all(Array.from({ length: 4 }, () => bench.run('exit 3')));
+      await Promise.all(tasks.map(async (task) => [await task.wait(), await task.delete()]));
+      assert.equal(await keep.status(), 'running');
+    }
+    // Longer than it would be kept without one.
+    const last = await bench.run('sleep 0.5; exit 4');
+    assert.equal(await last.wait(), 4);
+    await last.delete();
+    assert.equal(await keep.status(), 'running');
+    assert.deepEqual(await supervisorsBelow(bench.work), [pid]);
+    await keep.end();
+    await until('no supervisor', async () => (await supervisorsBelow(bench.work)).length === 0);
+  });
+
   it('that do not answer hold up nobody else, nor the start of the daemon', async () => {
     await using bench = await open({ grouping: 'container' });
     const mute = await bench.run('exit 9');
