@@ -65,6 +65,15 @@ function payloadOf({ status, payload }: Response): Uint8Array {
   return payload;
 }
 
+/** What was answered. INTERNAL for bytes that are no such message. */
+function decodeAnswer(bytes: Uint8Array, { name, responseType }: MethodDefinition): unknown {
+  try {
+    return responseType.decode(bytes);
+  } catch (cause) {
+    throw internal(`what ${name} answered is no message of its kind`, { cause });
+  }
+}
+
 /** The one answer to a stream of requests. */
 async function onlyOne(answers: AsyncIterable<unknown>, { name }: MethodDefinition): Promise<unknown> {
   for await (const answer of answers) return answer;
@@ -149,7 +158,7 @@ export class TtrpcClient {
       const stream = this.#open(service, method, payload, 0, options, {
         onResponse: (response) => {
           try {
-            resolve(method.responseType.decode(payloadOf(response)));
+            resolve(decodeAnswer(payloadOf(response), method));
           } catch (error) {
             reject(error);
           }
@@ -190,7 +199,7 @@ export class TtrpcClient {
     const sending = method.requestStream ? this.#sendAll(stream, method, request) : undefined;
     sending?.catch((error: unknown) => inbox.end(error));
     try {
-      for await (const bytes of inbox) yield method.responseType.decode(bytes);
+      for await (const bytes of inbox) yield decodeAnswer(bytes, method);
     } finally {
       this.#settle(stream);
       inbox.return();

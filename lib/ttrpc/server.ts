@@ -62,8 +62,17 @@ function startTimer(timeoutNano: bigint, onTimeout: (milliseconds: number) => vo
   return setTimeout(() => onTimeout(milliseconds), milliseconds);
 }
 
+/** What a caller asks. INVALID_ARGUMENT for bytes that are no such message. */
+function decodeMessage(bytes: Uint8Array, { name, requestType }: MethodDefinition): unknown {
+  try {
+    return requestType.decode(bytes);
+  } catch (cause) {
+    throw invalidArgument(`what was sent to ${name} is no message of its kind`, { cause });
+  }
+}
+
 async function* decodeAll(inbox: Inbox, definition: MethodDefinition): AsyncGenerator<unknown> {
-  for await (const bytes of inbox) yield definition.requestType.decode(bytes);
+  for await (const bytes of inbox) yield decodeMessage(bytes, definition);
 }
 
 class ServedConnection {
@@ -191,7 +200,7 @@ class ServedConnection {
     signal: AbortSignal,
     inbox: Inbox | undefined,
   ): Promise<void> {
-    const message = inbox ? decodeAll(inbox, definition) : definition.requestType.decode(payload);
+    const message = inbox ? decodeAll(inbox, definition) : decodeMessage(payload, definition);
     // `implement` made sure that the handler takes what its definition decodes.
     const result = handler(message as never, makeCall(metadata, signal));
     if (isAsyncIterable(result)) await this.#sendAll(stream, definition, result);

@@ -133,6 +133,25 @@ describe('ttrpc', () => {
     await assert.rejects(other.echo(text('')), { code: 'UNIMPLEMENTED' });
   });
 
+  it('tells who sent what is no message, and does not take it for a failure of its own', async () => {
+    await using setup = await serve();
+    const { client, failures } = setup;
+    // Field 1, a string, of one byte that is no UTF-8.
+    const broken = { encode: () => ({ finish: () => Buffer.from('0a01ff', 'hex') }), decode: Any.decode };
+    const methods = { echo: { ...EchoDefinition.methods.echo, requestType: broken } };
+    await assert.rejects(client.stub({ ...EchoDefinition, methods }).echo(text('')), {
+      code: 'INVALID_ARGUMENT',
+      message: /sent to Echo/,
+    });
+    assert.deepEqual(failures, []);
+    const deaf = { encode: Any.encode, decode: () => assert.fail('no such message') };
+    const answers = { echo: { ...EchoDefinition.methods.echo, responseType: deaf } };
+    await assert.rejects(client.stub({ ...EchoDefinition, methods: answers }).echo(text('')), {
+      code: 'INTERNAL',
+      message: /what Echo answered/,
+    });
+  });
+
   it('ends a call at its deadline on both sides, and when the caller gives up', async () => {
     const hung: Call[] = [];
     await using setup = await serve(hung);
