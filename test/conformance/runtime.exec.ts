@@ -44,6 +44,22 @@ export const execChecks: Checks = {
     await task.end();
   },
 
+  'has a terminal of the size that it was given, from its first instruction on': async (bench, can) => {
+    if (!can.resizeBeforeStart) return;
+    const task = await bench.run('sleep 60');
+    for (let i = 0; i < 5; i++) {
+      const fifos = await bench.fifos();
+      const reader = new Reader(fifos.stdout);
+      await task.exec('tty', 'exec stty size', fifos.terminal);
+      await bench.runtime.resize(scope, task.process('tty'), { width: 97, height: 31 });
+      await task.start('tty');
+      assert.equal(await task.wait('tty'), 0);
+      assert.equal(await inTime('output', reader.all()), '31 97\r\n');
+      await task.delete('tty');
+    }
+    await task.end();
+  },
+
   'has ids of its own': async (bench) => {
     const task = await bench.run('sleep 60');
     await task.exec('same', 'sleep 60');

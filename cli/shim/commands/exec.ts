@@ -7,7 +7,7 @@ import { bundlePath, type Shim } from '../../../client/shim.js';
 import { failedPrecondition } from '../../../kernel/errors.js';
 import { packJson } from '../../../lib/rpc/any.js';
 import { makeStdio, removeStdio, StdioClient } from '../../ctr/stdio.js';
-import { followSize, rawTerminal } from '../../ctr/terminal.js';
+import { followSize, rawTerminal, type TerminalSize } from '../../ctr/terminal.js';
 import { onShim, type ShimOptions } from '../connection.js';
 
 const PROCESS_TYPE_URL = 'types.containerd.io/opencontainers/runtime-spec/1/Process';
@@ -39,6 +39,11 @@ async function exec(shim: Shim, id: string, args: readonly string[], options: Ex
     await tasks.exec({ id, execId, spec, ...stdio }, call);
     streams.hold();
     using _raw = stdio.terminal ? rawTerminal() : undefined;
+    const resize = (size: TerminalSize): void => {
+      if (stdio.terminal) void tasks.resizePty({ id, execId, ...size }, call).catch(() => undefined);
+    };
+    // With our supervisor the terminal has its size from the beginning; a stock shim takes it only once there is one.
+    followSize(resize)();
     await tasks.start({ id, execId }, call);
     const output = streams.connect({
       stdin: process.stdin,
@@ -46,9 +51,7 @@ async function exec(shim: Shim, id: string, args: readonly string[], options: Ex
       stderr: process.stderr,
       onStdinEnd: () => void tasks.closeIO({ id, execId, stdin: true }, call).catch(() => undefined),
     });
-    const stop = followSize((size) => {
-      if (stdio.terminal) void tasks.resizePty({ id, execId, ...size }, call).catch(() => undefined);
-    });
+    const stop = followSize(resize);
     const [{ exitStatus }] = await Promise.all([tasks.wait({ id, execId }, call), output]);
     stop();
     process.stdin.destroy();

@@ -54,6 +54,11 @@ export class Process {
       : `exec "${this.record.execId}" of "${this.record.id}"`;
   }
 
+  /** What its terminal was resized to last. */
+  get size(): Size | undefined {
+    return this.#size;
+  }
+
   get stopped(): boolean {
     return this.record.exit !== undefined;
   }

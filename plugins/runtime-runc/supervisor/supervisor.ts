@@ -11,6 +11,7 @@ import { mountAll } from '../../../lib/linux/mount.js';
 import type { SupervisorSettings } from '../../../lib/supervisor/settings.js';
 import { parseOptions } from '../options.js';
 import { removeRecord, writeRecord } from '../records.js';
+import { withConsoleSize } from './console-size.js';
 import { discardContainer, removeStopped, unmountRootfs } from './discard.js';
 import { EventLog } from './events.js';
 import { logError } from './log.js';
@@ -176,7 +177,8 @@ export class Supervisor {
   }
 
   #startExec(runtime: OciRuntime, making: MakeContext, task: Task, exec: Process): Promise<void> {
-    const made = makeProcess(exec, making, (parts) => runtime.exec(task.id, parts, exec.record.spec));
+    const spec = withConsoleSize(exec.record.spec, exec.size);
+    const made = makeProcess(exec, making, (parts) => runtime.exec(task.id, parts, spec));
     return whileDoing(`starting ${exec.name}`, made);
   }
 
