@@ -14,13 +14,14 @@ import {
 import { chmod, mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { mountsWithin } from '../../lib/linux/mount.js';
 import { ProcessHandle } from '../../lib/linux/pidfd.js';
 import { readStat } from '../../lib/linux/proc.js';
 import { becomeSubreaper, reap, spawn } from '../../lib/linux/process.js';
 import { withArgs } from '../../lib/oci/runtime-spec.js';
 import { Reader } from '../../test/conformance/container.js';
 import { inTime, rejects, scope, until, Workbench } from '../../test/conformance/runtime.workbench.js';
-import { succeed } from '../../test/harness/command.js';
+import { Background, succeed } from '../../test/harness/command.js';
 import { type RuncOverrides, runcSubject, supervisorsBelow } from '../../test/harness/runc.js';
 
 const reason = await runcSubject().unavailable();
@@ -111,6 +112,35 @@ describe('faults of the host', { skip }, () => {
     await bench.runtime.kill(scope, { id }, SIGKILL);
     assert.equal((await inTime('the exit', bench.runtime.wait(scope, { id }))).exitStatus, 137);
     await bench.runtime.delete(scope, { id });
+  });
+
+  it('18: an unmount that hangs holds up its own delete, and nothing else', async () => {
+    await using bench = await open();
+    const task = await bench.run('exit 3');
+    assert.equal(await task.wait(), 3);
+    const keep = await bench.run('sleep 600');
+    const pid = String(await supervisor(bench));
+    const rootfs = join(bench.work, 'subject', scope.namespace, task.id, 'rootfs');
+    // Longer than anything here takes; it is over when strace lets go.
+    const hang = ['-e', 'trace=umount2', '-e', 'inject=umount2:delay_enter=100000000', '-P', rootfs];
+    await using strace = new Background('strace', ['-f', '-p', pid, ...hang]);
+    await strace.stderr.until(new RegExp(`Process ${pid} attached`));
+    let isDeleted = false;
+    const deleting = task.delete().finally(() => {
+      isDeleted = true;
+    });
+    await strace.stderr.until(/umount2\(/);
+    assert.equal((await bench.output('echo fine')).stdout, 'fine\n');
+    assert.equal(await keep.status(), 'running');
+    await keep.exec('e', 'exit 6');
+    await keep.start('e');
+    assert.equal(await keep.wait('e'), 6);
+    await inTime('the end of another', keep.end());
+    assert.equal(isDeleted, false);
+    await strace.stop('SIGINT');
+    assert.equal(await inTime('the delete', deleting), 3);
+    assert.deepEqual(mountsWithin(bench.work), []);
+    assert.deepEqual(bench.runtime.tasks(scope.namespace), []);
   });
 
   it('36: a full log disk does not hold up the container, and the log goes on when there is room', async () => {
