@@ -3,14 +3,17 @@
  * task, below that of its namespace, with the spec in `config.json` and the
  * root filesystem mounted on `rootfs`.
  */
-import { chmod, chown, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { alreadyExists, failedPrecondition, invalidArgument } from '../../kernel/errors.js';
-import { isErrno } from '../errno.js';
+import { isErrno, whileDoing } from '../errno.js';
 import { mountsWithin, unmountAll } from '../linux/mount.js';
 
 /** Directories of the state directory that begin so are not namespaces; no identifier does. */
 const HIDDEN = '.';
+
+const ROOTFS = 'rootfs';
+const CONFIG = 'config.json';
 
 const field = (value: unknown, key: string): unknown =>
   typeof value === 'object' && value !== null ? Object.getOwnPropertyDescriptor(value, key)?.value : undefined;
@@ -54,7 +57,10 @@ export interface NewBundle {
 }
 
 /** Makes the bundle of a task. ALREADY_EXISTS when there is one. Nothing is left after a failure. */
-export async function makeBundle(path: string, { id, spec, rootGid, files }: NewBundle): Promise<void> {
+export const makeBundle = (path: string, bundle: NewBundle): Promise<void> =>
+  whileDoing(`making the bundle of task "${bundle.id}"`, make(path, bundle));
+
+async function make(path: string, { id, spec, rootGid, files }: NewBundle): Promise<void> {
   await mkdir(join(path, '..'), { recursive: true, mode: 0o711 });
   try {
     await mkdir(path, { mode: 0o700 });
@@ -66,13 +72,22 @@ export async function makeBundle(path: string, { id, spec, rootGid, files }: New
     // Root of a user namespace must get through to its root filesystem.
     if (rootGid !== 0) await chown(path, 0, rootGid);
     if (rootGid !== 0) await chmod(path, 0o710);
-    await mkdir(join(path, 'rootfs'), { mode: 0o711 });
-    await writeFile(join(path, 'config.json'), spec, { mode: 0o600 });
+    await mkdir(join(path, ROOTFS), { mode: 0o711 });
+    await writeFile(join(path, CONFIG), spec, { mode: 0o600 });
     for (const [name, text] of Object.entries(files)) await writeFile(join(path, name), text, { mode: 0o600 });
   } catch (error) {
-    await rm(path, { recursive: true, force: true });
+    await unmake(path, [CONFIG, ...Object.keys(files)]);
     throw error;
   }
+}
+
+/** By name: to list a directory takes a descriptor, and that there are none left may be why it was not made. */
+async function unmake(path: string, files: readonly string[]): Promise<void> {
+  for (const file of files) await rm(join(path, file), { force: true });
+  await rmdir(join(path, ROOTFS)).catch((error: unknown) => {
+    if (!isErrno(error, 'ENOENT')) throw error;
+  });
+  await rmdir(path);
 }
 
 /**
