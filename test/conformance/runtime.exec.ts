@@ -81,8 +81,13 @@ export const execChecks: Checks = {
     await rejects('FAILED_PRECONDITION', task.delete('victim'));
     await task.kill(9, 'victim');
     assert.equal(await task.wait('victim'), 137);
+    // An exit of init is told last: that it is alive is shown by what still runs in its container.
+    await task.exec('witness', 'exit 5');
+    await task.start('witness');
+    assert.equal(await task.wait('witness'), 5);
     assert.equal(await task.status(), 'running');
     await rejects('NOT_FOUND', task.kill(9, 'victim'));
+    await task.delete('witness');
     await task.delete('victim');
     await task.end();
   },
