@@ -51,6 +51,9 @@ function version(address: string): Promise<void> {
   });
 }
 
+/** As service managers start daemons: with this variable, which is meant for programs of this machine's users, Node reads certificates first. */
+const SERVICE = { NODE_EXTRA_CA_CERTS: '' };
+
 /** A first life makes the directories and the database; the timed one is a restart. */
 async function timedStart(kind: DaemonKind): Promise<number> {
   await using daemon = await Daemon.start({ kind });
@@ -63,7 +66,7 @@ async function timedStart(kind: DaemonKind): Promise<number> {
   let started: Background | undefined;
   try {
     return await milliseconds(async () => {
-      started = new Background(program, flags, { cwd: directory.path });
+      started = new Background(program, flags, { cwd: directory.path, env: SERVICE });
       await accepting(address);
       await version(address);
     });
