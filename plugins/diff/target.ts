@@ -1,4 +1,5 @@
 /** Finds the directory behind a list of mounts, without mounting anything where that can be helped. */
+import { mkdirSync, readdirSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Mount } from '../../kernel/contracts/snapshots.js';
@@ -84,6 +85,9 @@ export async function holdMounts(mounts: readonly Mount[], directory: string): P
 /** The directory for mounts that cannot be avoided, cleared of what a former run left. */
 export async function freshMountDirectory(stateDirectory: string): Promise<string> {
   const directory = join(stateDirectory, 'mounts');
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  // Each mount had a directory of its own; the table of all mounts of a host may be long.
+  if (readdirSync(directory).length === 0) return directory;
   await unmountAll(directory, () => {});
   await removeTree(directory);
   await mkdir(directory, { mode: 0o700 });

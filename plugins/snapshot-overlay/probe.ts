@@ -3,7 +3,7 @@ import { lstatSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codeOf, type ErrorCode, unimplemented } from '../../kernel/errors.js';
-import { mountAll, unmountAll } from '../../lib/linux/mount.js';
+import { mountAll, unmount, unmountAll } from '../../lib/linux/mount.js';
 import { overlayLowers, overlayPath } from '../../lib/linux/overlay.js';
 
 export type Probe =
@@ -22,14 +22,11 @@ const CANNOT: readonly ErrorCode[] = ['INVALID_ARGUMENT', 'PERMISSION_DENIED', '
 
 const PREFIX = 'probe-';
 
-async function discard(directory: string): Promise<void> {
-  await unmountAll(directory);
-  // A handful of files of our own: not worth a worker thread while the daemon starts.
-  rmSync(directory, { recursive: true, force: true });
-}
+/** A handful of files of our own: not worth a worker thread while the daemon starts. */
+const remove = (directory: string): void => rmSync(directory, { recursive: true, force: true });
 
 /** Mounts a small overlay and deletes a file of its lower directory in it, which must leave a whiteout. */
-function attempt(directory: string, options: readonly string[]): void {
+async function attempt(directory: string, options: readonly string[]): Promise<void> {
   const place = (name: string): string => {
     const path = join(directory, name);
     mkdirSync(path);
@@ -42,28 +39,34 @@ function attempt(directory: string, options: readonly string[]): void {
   const merged = place('merged');
   writeFileSync(join(lower, 'file'), '');
   mountAll([{ type: 'overlay', source: 'overlay', target: '', options: [...paths, work, ...options] }], merged);
-  rmSync(join(merged, 'file'));
-  if (!lstatSync(join(upper, 'file')).isCharacterDevice()) {
-    throw unimplemented('a deleted file leaves no whiteout');
+  try {
+    rmSync(join(merged, 'file'));
+    if (lstatSync(join(upper, 'file')).isCharacterDevice()) return;
+  } finally {
+    await unmount(merged);
   }
+  throw unimplemented('a deleted file leaves no whiteout');
 }
 
 /** Tries on the filesystem of the directory `root`. Errors that say nothing about overlays are thrown. */
 export async function probe(root: string): Promise<Probe> {
   for (const name of await readdir(root)) {
-    if (name.startsWith(PREFIX)) await discard(join(root, name));
+    if (!name.startsWith(PREFIX)) continue;
+    // Of a daemon that was killed.
+    await unmountAll(join(root, name));
+    remove(join(root, name));
   }
   const reasons: string[] = [];
   for (const options of CANDIDATES) {
     const directory = await mkdtemp(join(root, PREFIX));
     try {
-      attempt(directory, options);
+      await attempt(directory, options);
       return { works: true, options };
     } catch (error) {
       if (!(error instanceof Error) || !CANNOT.includes(codeOf(error))) throw error;
       reasons.push(error.message);
     } finally {
-      await discard(directory);
+      remove(directory);
     }
   }
   return { works: false, reason: `overlays do not work on the filesystem of "${root}": ${reasons[0]}` };
