@@ -1,11 +1,11 @@
 /** A content store seen through the gRPC service of a daemon, ours or another, in a namespace of its own. */
 import { randomUUID } from 'node:crypto';
-import { connect } from '../../client/index.js';
+import { type CallOptions, connect } from '../../client/index.js';
 import type {
   BlobInfo,
   BlobReader,
   BlobWriter,
-  CommitBlob,
+  CommitContent,
   ContentStore,
   IngestStatus,
   OpenWriter,
@@ -46,7 +46,7 @@ class Conversation {
   readonly #answers: AsyncIterator<Answer>;
   #next = Promise.withResolvers<Request | undefined>();
 
-  constructor(client: Connected, lease: string) {
+  constructor(client: Connected, on: CallOptions) {
     const requests = async function* (this: Conversation): AsyncIterable<Request> {
       for (;;) {
         const request = await this.#next.promise;
@@ -55,7 +55,7 @@ class Conversation {
         yield request;
       }
     };
-    this.#answers = client.content.write(requests.call(this), { lease })[Symbol.asyncIterator]();
+    this.#answers = client.content.write(requests.call(this), on)[Symbol.asyncIterator]();
   }
 
   async ask(request: Request): Promise<Answer> {
@@ -112,10 +112,11 @@ class RemoteWriter implements BlobWriter {
     await this.#ask({ action: ACTION.WRITE, offset: 0n, data: new Uint8Array(0) });
   }
 
-  async commit({ size = 0, expected = '' }: CommitBlob): Promise<BlobInfo> {
+  async commit({ size = 0, expected = '', labels = {} }: CommitContent): Promise<BlobInfo> {
     this.#refuseWhenOver();
     const at = BigInt(this.#status.offset);
-    const answer = await this.#ask({ action: ACTION.COMMIT, offset: at, total: BigInt(size), expected });
+    const request = { action: ACTION.COMMIT, offset: at, total: BigInt(size), expected, labels: { ...labels } };
+    const answer = await this.#ask(request);
     await this.close();
     const { digest, startedAt, updatedAt, offset } = answer;
     const blob = { digest, createdAt: fromTimestamp(startedAt), updatedAt: fromTimestamp(updatedAt) };
@@ -134,10 +135,13 @@ class RemoteWriter implements BlobWriter {
     if (this.#over) throw failedPrecondition(`the writer of "${this.#options.ref}" has ended`);
   }
 
-  /** A refused request ends the call; the next one begins another on the same ingest. */
+  /** A refused request ends the call; the next one begins another on the same ingest, opened as the first was. */
   async #ask(request: Request): Promise<Answer> {
     const { ref, total = 0, expected = '' } = this.#options;
-    this.#conversation ??= this.#begin();
+    if (this.#conversation === undefined) {
+      this.#conversation = this.#begin();
+      if (request.action !== ACTION.STAT) await this.#ask({ action: ACTION.STAT });
+    }
     try {
       const answer = await this.#conversation.ask({ ref, total: BigInt(total), expected, ...request });
       this.#digest = answer.digest;
@@ -151,6 +155,50 @@ class RemoteWriter implements BlobWriter {
 }
 
 const isSize = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
+
+export async function remoteReader(client: Connected, digest: string): Promise<BlobReader> {
+  const { info } = await client.content.info({ digest });
+  if (info === undefined) throw notFound(`the answer says nothing of "${digest}"`);
+  const { size } = fromInfo(info);
+  return {
+    size,
+    read: async (target, offset) => {
+      const length = Math.min(target.length, size - offset);
+      if (length <= 0) return 0;
+      let filled = 0;
+      const range = { offset: BigInt(offset), size: BigInt(length) };
+      for await (const { data } of client.content.read({ digest, ...range })) {
+        target.set(data, filled);
+        filled += data.length;
+      }
+      return filled;
+    },
+    close: async () => {},
+  };
+}
+
+export async function remoteStatus(client: Connected, ref: string): Promise<IngestStatus> {
+  const { status } = await client.content.status({ ref });
+  if (status === undefined) throw notFound(`the answer says nothing of "${ref}"`);
+  return fromStatus(status);
+}
+
+export const remoteStatuses = async (
+  client: Connected,
+  filters: readonly string[] = [],
+): Promise<readonly IngestStatus[]> =>
+  (await client.content.listStatuses({ filters: [...filters] })).statuses.map(fromStatus);
+
+export async function remoteWriter(
+  client: Connected,
+  options: OpenWriter,
+  on: CallOptions,
+): Promise<Omit<BlobWriter, 'commit'> & { commit(expectation: CommitContent): Promise<BlobInfo> }> {
+  if (!isSize(options.total ?? 0)) throw invalidArgument(`a total of ${options.total} cannot be sent`);
+  const writer = new RemoteWriter(() => new Conversation(client, on), options);
+  await writer.open(() => remoteStatus(client, options.ref));
+  return writer;
+}
 
 class RemoteStore implements ContentStore {
   readonly #client: Connected;
@@ -171,44 +219,24 @@ class RemoteStore implements ContentStore {
     for await (const { info } of this.#client.content.list({})) for (const one of info) yield fromInfo(one);
   }
 
-  async reader(digest: string): Promise<BlobReader> {
-    const { size } = await this.info(digest);
-    return {
-      size,
-      read: async (target, offset) => {
-        const length = Math.min(target.length, size - offset);
-        if (length <= 0) return 0;
-        let filled = 0;
-        const range = { offset: BigInt(offset), size: BigInt(length) };
-        for await (const { data } of this.#client.content.read({ digest, ...range })) {
-          target.set(data, filled);
-          filled += data.length;
-        }
-        return filled;
-      },
-      close: async () => {},
-    };
+  reader(digest: string): Promise<BlobReader> {
+    return remoteReader(this.#client, digest);
   }
 
-  async writer(options: OpenWriter): Promise<BlobWriter> {
-    if (!isSize(options.total ?? 0)) throw invalidArgument(`a total of ${options.total} cannot be sent`);
-    const writer = new RemoteWriter(() => new Conversation(this.#client, this.#lease), options);
-    await writer.open(() => this.status(options.ref));
-    return writer;
+  writer(options: OpenWriter): Promise<BlobWriter> {
+    return remoteWriter(this.#client, options, { lease: this.#lease });
   }
 
   async delete(digest: string): Promise<void> {
     await this.#client.content.delete({ digest });
   }
 
-  async status(ref: string): Promise<IngestStatus> {
-    const { status } = await this.#client.content.status({ ref });
-    if (status === undefined) throw notFound(`the answer says nothing of "${ref}"`);
-    return fromStatus(status);
+  status(ref: string): Promise<IngestStatus> {
+    return remoteStatus(this.#client, ref);
   }
 
-  async statuses(): Promise<readonly IngestStatus[]> {
-    return (await this.#client.content.listStatuses({})).statuses.map(fromStatus);
+  statuses(): Promise<readonly IngestStatus[]> {
+    return remoteStatuses(this.#client);
   }
 
   async abort(ref: string): Promise<void> {

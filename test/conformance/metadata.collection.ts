@@ -221,6 +221,7 @@ export const collectionChecks: Checks = {
   async 'what was collected can be made again at once'(bench) {
     for (let round = 0; round < 20; round += 1) {
       const collected = bench.collect();
+      if (!bench.can.collectAtOnce) await collected;
       await bench.services.leases.create(A, { id: 'l' });
       const leased = { ...A, lease: 'l' };
       await bench.blob(leased, 'text');
@@ -237,10 +238,12 @@ export const collectionChecks: Checks = {
     await rejects('NOT_FOUND', bench.services.snapshots.stat(A, SN, 'lower'));
   },
 
-  async 'says how long it took and what it removed'(bench) {
+  async 'says how long it took and what it removed, where that can be said'(bench) {
     await blobs(bench, { one: {}, two: {} });
     await bench.layer(A, 'layer');
     const stats = await bench.services.collector.collect();
+    assert.deepEqual([await bench.digests(A), await bench.keys(A)], [[], []]);
+    if (!bench.can.measureCollections) return;
     assert.equal(stats.contentRemoved, 2);
     assert.equal(stats.snapshotsRemoved, 1);
     assert.ok(stats.duration >= stats.longestPause);

@@ -33,6 +33,16 @@ export interface MetadataOptions {
 }
 
 export interface MetadataSubject extends Subject {
+  readonly can: {
+    /** Ingests go back to any earlier offset; false: only to the beginning. */
+    readonly truncateAnywhere: boolean;
+    /** Collections tell what they removed. */
+    readonly measureCollections: boolean;
+    /** What is made after the call for a collection is not seen by it; false: only what is made after its end. */
+    readonly collectAtOnce: boolean;
+    /** Keys of labels may be any words; false: `__proto__` is lost on the way. */
+    readonly anyLabelKey: boolean;
+  };
   /**
    * The services on a directory, with a snapshotter whose wire id is `native`; called again on the
    * same directory they are the same ones, restarted. No collection starts by itself meanwhile.
@@ -94,6 +104,10 @@ export class MetadataBench {
 
   get services(): MetadataServices {
     return this.#open.services;
+  }
+
+  get can(): MetadataSubject['can'] {
+    return this.#subject.can;
   }
 
   get topics(): readonly string[] {

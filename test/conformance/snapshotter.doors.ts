@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { type Info, Kind } from '../../api/gen/services/snapshots.js';
-import { type Client, connect } from '../../client/index.js';
+import { type CallOptions, type Client, connect } from '../../client/index.js';
 import {
   type SnapshotInfo,
   type SnapshotKind,
@@ -37,7 +37,7 @@ const KINDS: ReadonlyMap<Kind, SnapshotKind> = new Map([
   [Kind.COMMITTED, 'committed'],
 ]);
 
-function fromInfo(info: Info | undefined): SnapshotInfo {
+export function snapshotOf(info: Info | undefined): SnapshotInfo {
   const kind = info && KINDS.get(info.kind);
   if (info === undefined || kind === undefined) throw internal('the answer holds no snapshot of a known kind');
   const { name, parent, labels, createdAt, updatedAt } = info;
@@ -130,16 +130,20 @@ export class RemoteSnapshots implements AsyncDisposable {
   }
 }
 
-/** The snapshotter that a client sees in its namespace. */
-function snapshotterOver(client: Client, snapshotter: string, capabilities: readonly string[]): Snapshotter {
+/** The snapshotter that a client sees in its namespace; what is made there is held by the lease, or by none. */
+export function snapshotterOver(
+  client: Client,
+  snapshotter: string,
+  capabilities: readonly string[],
+  leased: CallOptions = { lease: LEASE },
+): Snapshotter {
   const { snapshots } = client;
-  const leased = { lease: LEASE };
   const mask = (paths: readonly string[] | undefined) => (paths === undefined ? {} : { updateMask: [...paths] });
   return {
     capabilities,
-    stat: async (key) => fromInfo((await snapshots.stat({ snapshotter, key })).info),
+    stat: async (key) => snapshotOf((await snapshots.stat({ snapshotter, key })).info),
     update: async (name, labels, paths) =>
-      fromInfo((await snapshots.update({ snapshotter, info: { name, labels: { ...labels } }, ...mask(paths) })).info),
+      snapshotOf((await snapshots.update({ snapshotter, info: { name, labels: { ...labels } }, ...mask(paths) })).info),
     async usage(key) {
       const { inodes, size } = await snapshots.usage({ snapshotter, key });
       return { inodes: toSize(inodes, 'inodes'), size: toSize(size, 'size') };
@@ -153,10 +157,10 @@ function snapshotterOver(client: Client, snapshotter: string, capabilities: read
       await snapshots.commit({ snapshotter, name, key, labels: { ...labels }, parent }, leased);
     },
     async remove(key) {
-      await snapshots.remove({ snapshotter, key });
+      await snapshots.remove({ snapshotter, key }, leased);
     },
     async *walk() {
-      for await (const { info } of snapshots.list({ snapshotter })) for (const one of info) yield fromInfo(one);
+      for await (const { info } of snapshots.list({ snapshotter })) for (const one of info) yield snapshotOf(one);
     },
     async cleanup() {
       await snapshots.cleanup({ snapshotter });

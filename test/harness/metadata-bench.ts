@@ -35,7 +35,8 @@ const STILL = {
   startup_delay: 1_000_000,
 };
 
-function recorder(into: OpenMetadataBench['events']): Events {
+/** An event exchange that remembers what was published, and hands it to nobody. */
+export function recorder(into: OpenMetadataBench['events']): Events {
   const forward = ({ namespace, topic, event }: Envelope): void => {
     into.push({ namespace, topic, value: event.value });
   };

@@ -38,6 +38,7 @@ async function openTidily(root: string, { sharing }: MetadataOptions): Promise<O
 export const soundMetadata: MetadataSubject = {
   name: 'metadata',
   unavailable: async () => undefined,
+  can: { truncateAnywhere: true, measureCollections: true, collectAtOnce: true, anyLabelKey: true },
   open: openTidily,
 };
 
