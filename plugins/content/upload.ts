@@ -1,7 +1,7 @@
 import { WriteAction, type WriteContentRequest, type WriteContentResponse } from '../../api/gen/services/content.js';
 import type { Content, ContentWriter } from '../../kernel/contracts/content.js';
 import type { Scope } from '../../kernel/contracts/scope.js';
-import { alreadyExists, hasCode, invalidArgument, outOfRange } from '../../kernel/errors.js';
+import { hasCode, invalidArgument, outOfRange } from '../../kernel/errors.js';
 import { toInt64, toSize } from '../../lib/rpc/int64.js';
 import { toTimestamp } from '../../lib/rpc/timestamp.js';
 
@@ -32,7 +32,7 @@ export async function* upload(
 class WriteSession {
   readonly #content: Content;
   readonly #scope: Scope;
-  readonly #writer: ContentWriter;
+  #writer: ContentWriter;
   readonly #ref: string;
   #total = 0;
   #expected = '';
@@ -75,13 +75,12 @@ class WriteSession {
     return this.#writer.close();
   }
 
-  /** What is here already needs no writing: the ingest is dropped. */
+  /** What is here already needs no writing: opened with that in mind, the ingest is dropped, and the lease takes the blob. */
   async #expect(digest: string): Promise<void> {
     this.#expected = digest;
     if (!(await unlessMissing(this.#content.info(this.#scope, digest)))) return;
     await this.#writer.close();
-    await unlessMissing(this.#content.abort(this.#scope, this.#ref));
-    throw alreadyExists(`content "${digest}" already exists`);
+    this.#writer = await this.#content.writer(this.#scope, { ref: this.#ref, expected: digest });
   }
 
   async #write({ offset, data }: WriteContentRequest): Promise<void> {

@@ -13,7 +13,7 @@ import type {
 import { failedPrecondition, invalidArgument, notFound, unavailable } from '../../kernel/errors.js';
 import { toSize } from '../../lib/rpc/int64.js';
 import { fromTimestamp } from '../../lib/rpc/timestamp.js';
-import type { OpenStore } from './content.js';
+import type { OpenStore } from './content.workbench.js';
 
 type Connected = ReturnType<typeof connect>;
 type Write = Connected['content']['write'];
@@ -22,6 +22,9 @@ type Request = Requests extends AsyncIterable<infer T> ? T : never;
 type Answer = ReturnType<Write> extends AsyncIterable<infer T> ? T : never;
 type Status = NonNullable<Awaited<ReturnType<Connected['content']['status']>>['status']>;
 type Info = NonNullable<Awaited<ReturnType<Connected['content']['info']>>['info']>;
+
+/** Bytes of a chunk that go in one message. */
+const PIECE = 1 << 20;
 
 const ACTION = { STAT: 0, WRITE: 1, COMMIT: 2 } as const;
 
@@ -103,7 +106,10 @@ class RemoteWriter implements BlobWriter {
 
   async write(chunk: Uint8Array): Promise<void> {
     this.#refuseWhenOver();
-    await this.#ask({ action: ACTION.WRITE, offset: BigInt(this.#status.offset), data: chunk });
+    for (let at = 0; at === 0 || at < chunk.length; at += PIECE) {
+      const data = chunk.subarray(at, at + PIECE);
+      await this.#ask({ action: ACTION.WRITE, offset: BigInt(this.#status.offset), data });
+    }
   }
 
   async truncate(size: number): Promise<void> {

@@ -8,43 +8,17 @@
  */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { type Client, connect, decodeEvent, type Envelope } from '../../client/index.js';
-import { type ErrorCode, hasCode } from '../../kernel/errors.js';
+import { connect, decodeEvent, type Envelope } from '../../client/index.js';
+import { hasCode } from '../../kernel/errors.js';
 import { digestOf } from '../../lib/digest.js';
 import { remoteStore } from './content.remote.js';
-import { checkOf, type Runner, type Subject } from './runner.js';
+import { issueChecks } from './daemon.issues.js';
+import { type Check, type DaemonSubject, MANIFEST, rejects, spec } from './daemon.workbench.js';
+import { checkOf, type Runner } from './runner.js';
 
-export interface DaemonSubject extends Subject {
-  /** Path of its socket. */
-  address(): string;
-  /** Wire id of a snapshotter that it has. */
-  readonly snapshotter: string;
-  readonly can: {
-    /** Calls of a namespace that is no identifier are INVALID_ARGUMENT; false: any refusal. */
-    readonly explainNamespaces: boolean;
-    /** A stream that runs out of time is DEADLINE_EXCEEDED, also when the daemon sees it first; false: any refusal. */
-    readonly explainDeadlines: boolean;
-    /** Introspection tells of plugins which types they require. */
-    readonly tellRequirements: boolean;
-  };
-}
-
-interface Bench {
-  readonly client: Client;
-  readonly address: string;
-  readonly namespace: string;
-}
-
-const rejects = (code: ErrorCode, work: Promise<unknown>): Promise<void> =>
-  assert.rejects(work, (error) => {
-    assert.ok(hasCode(error, code), `expected ${code}, got ${error}`);
-    return true;
-  });
+export type { DaemonSubject } from './daemon.workbench.js';
 
 const all = async <T>(stream: AsyncIterable<T>): Promise<T[]> => Array.fromAsync(stream);
-
-const spec = { typeUrl: 'types.containerd.io/opencontainers/runtime-spec/1/Spec', value: Buffer.from('{}') };
-const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 
 const EMPTY = { encode: () => ({ finish: () => new Uint8Array(0) }), decode: (bytes: Uint8Array) => bytes };
 const unknown = (fullName: string) =>
@@ -63,8 +37,6 @@ function imageOf({ event }: Envelope): unknown {
 
 /** Milliseconds an event may take. */
 const PATIENCE = 20_000;
-
-type Check = (bench: Bench, subject: DaemonSubject) => Promise<void>;
 
 const CHECKS: Readonly<Record<string, Check>> = {
   'tells its version, and that it serves': async ({ client }) => {
@@ -256,7 +228,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
 
 export function daemonConformance(runner: Runner, subject: DaemonSubject): void {
   runner.describe(`daemon ${subject.name}`, () => {
-    for (const [title, check] of Object.entries(CHECKS)) {
+    for (const [title, check] of Object.entries({ ...CHECKS, ...issueChecks })) {
       checkOf(runner, subject, title, async () => {
         const address = subject.address();
         const namespace = `kit-${randomUUID()}`;

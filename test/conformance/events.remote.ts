@@ -4,7 +4,7 @@ import { connect } from '../../client/index.js';
 import type { Envelope } from '../../kernel/contracts/events.js';
 import { hasCode } from '../../kernel/errors.js';
 import { fromTimestamp, toTimestamp } from '../../lib/rpc/timestamp.js';
-import type { OpenEvents } from './events.js';
+import type { OpenEvents } from './events.workbench.js';
 
 type Connected = ReturnType<typeof connect>;
 type Stream = ReturnType<Connected['events']['subscribe']>;

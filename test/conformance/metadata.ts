@@ -10,6 +10,7 @@ import { collectionChecks } from './metadata.collection.js';
 import { containerChecks } from './metadata.containers.js';
 import { contentChecks } from './metadata.content.js';
 import { imageChecks } from './metadata.images.js';
+import { issueChecks } from './metadata.issues.js';
 import { leaseChecks } from './metadata.leases.js';
 import { namespaceChecks } from './metadata.namespaces.js';
 import { snapshotChecks } from './metadata.snapshots.js';
@@ -29,6 +30,7 @@ const GROUPS: Readonly<Record<string, Checks>> = {
   content: contentChecks,
   snapshots: snapshotChecks,
   collection: collectionChecks,
+  'historic bugs': issueChecks,
 };
 
 export function metadataConformance(runner: Runner, subject: MetadataSubject): void {

@@ -9,6 +9,7 @@
 import { checkOf, type Runner } from './runner.js';
 import { controlChecks } from './runtime.control.js';
 import { execChecks } from './runtime.exec.js';
+import { issueChecks } from './runtime.issues.js';
 import { lifecycleChecks } from './runtime.lifecycle.js';
 import { restartChecks } from './runtime.restart.js';
 import { streamChecks } from './runtime.streams.js';
@@ -27,11 +28,12 @@ const GROUPS = {
   exec: execChecks,
   control: controlChecks,
   restart: restartChecks,
+  'historic bugs': issueChecks,
 } satisfies Readonly<Record<string, Checks>>;
 
 export type RuntimeGroup = keyof typeof GROUPS;
 
-const ALL: readonly RuntimeGroup[] = ['lifecycle', 'streams', 'exec', 'control', 'restart'];
+const ALL: readonly RuntimeGroup[] = ['lifecycle', 'streams', 'exec', 'control', 'restart', 'historic bugs'];
 
 /** `groups`: for a subject that differs from another only in part, those checks in which it may. */
 export function runtimeConformance(

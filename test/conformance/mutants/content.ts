@@ -177,7 +177,30 @@ function sharedReaders(store: ContentStore): Calls {
   };
 }
 
+/** A writer whose commit finds the content here keeps its ref locked until it is closed. */
+function lockedByTheLate(store: ContentStore): Calls {
+  const held = new Set<string>();
+  return {
+    async writer(options) {
+      if (held.has(options.ref)) throw unavailable(`ingest "${options.ref}" is being written`);
+      const writer = await store.writer(options);
+      return altered(writer, {
+        commit: (expectation) =>
+          writer.commit(expectation).catch((error: unknown) => {
+            if (hasCode(error, 'ALREADY_EXISTS')) held.add(options.ref);
+            throw error;
+          }),
+        async close() {
+          held.delete(options.ref);
+          await writer.close();
+        },
+      });
+    },
+  };
+}
+
 export const contentMutants: readonly Mutant<ContentSubject>[] = [
+  mutant('a commit that is late keeps the ref', /issues\/2708/, lockedByTheLate),
   ofWriters('bytes of another digest than expected are committed', /another size or digest/, (writer) => ({
     commit: ({ size = 0 }) => writer.commit({ size }),
   })),

@@ -139,6 +139,13 @@ export const eventsMutants: readonly Mutant<EventsSubject>[] = [
   mutant('of several filters only the last counts', /any filter may match/, (bus) => ({
     subscribe: (filters, signal) => bus.subscribe(filters.slice(-1), signal),
   })),
+  mutant('filters that are none are left out', /pull\/9962/, (bus) => ({
+    subscribe: (filters, signal) =>
+      bus.subscribe(
+        filters.filter((filter) => /[=~]=/.test(filter)),
+        signal,
+      ),
+  })),
   mutant('no filter looks into the event', /filters by namespace, topic and field/, (bus) => ({
     subscribe: (filters, signal) =>
       bus.subscribe(

@@ -186,6 +186,29 @@ export const metadataMutants: readonly Mutant<MetadataSubject>[] = [
   mutant('what a lease finds or makes it does not hold', /take what is made under them/, ({ content }) => ({
     content: { writer: ({ namespace }, options) => content.writer({ namespace }, options) },
   })),
+  mutant('what a lease finds at the commit it does not hold', /pull\/2696/, ({ content, leases }) => ({
+    content: {
+      async writer(scope, options) {
+        const writer = await content.writer(scope, options);
+        return altered(writer, {
+          commit: (expectation) =>
+            writer.commit(expectation).catch(async (error: unknown) => {
+              const resource = { type: 'content', id: expectation.expected ?? writer.digest() };
+              if (scope.lease !== undefined) await leases.deleteResource(scope, scope.lease, resource);
+              throw error;
+            }),
+        });
+      },
+    },
+  })),
+  mutant('an update by mask answers with what it was given', /pull\/1366/, ({ containers }) => ({
+    containers: {
+      async update(scope, container, mask) {
+        const updated = await containers.update(scope, container, mask);
+        return { ...updated, image: container.image };
+      },
+    },
+  })),
   mutant('a flat lease is like any other', /a flat one only itself/, unlabelled('containerd.io/gc.flat')),
   mutant(
     'a lease never expires',
