@@ -6,6 +6,7 @@ interface Options {
   readonly cannot: string;
   readonly kit: string;
   readonly snapshotter: string;
+  readonly runtime: string;
   readonly config?: string;
   readonly plugin?: string;
   readonly only?: string;
@@ -29,19 +30,25 @@ export const conformanceCommand = (): Command =>
     .description('run the conformance kits against a plugin package, or a daemon at a socket; fails when a check does')
     .argument('<target>', 'name or directory of a package, or path of a socket')
     .option('--cannot <capabilities>', 'what it does not claim, separated by commas; all else is tested', '')
-    .option('--kit <kits>', 'of a socket: daemon, content, events, differ, snapshotter; default: all', '')
+    .option(
+      '--kit <kits>',
+      'of a socket: daemon, content, events, differ, snapshotter, runtime, metadata; default: all but metadata, which wants a daemon that collects only when asked',
+      '',
+    )
     .option('--snapshotter <id>', 'of a socket: the snapshotter to look at', 'overlayfs')
+    .option('--runtime <name>', 'of a socket: the runtime to look at', 'io.containerd.runc.v2')
     .option('-c, --config <file>', "of a package: a configuration with the package's section")
     .option('--only <text>', 'only checks with this in their title')
     .option('--verbose', 'show every check, not only those that fail')
     .action(async (target: string, options: Options) => {
       const { conform } = await import('../../test/conformance/command.js');
-      const { cannot, kit, snapshotter, config, only, verbose } = options;
+      const { cannot, kit, snapshotter, runtime, config, only, verbose } = options;
       const results = conform({
         target,
         cannot: listOf(cannot),
         kits: listOf(kit),
         snapshotter,
+        runtime,
         config: await sectionOf(config),
         ...(only !== undefined && { only }),
       });

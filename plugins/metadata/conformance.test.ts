@@ -4,7 +4,7 @@ import { metadataConformance } from '../../test/conformance/metadata.js';
 import { openMetadataBench } from '../../test/harness/metadata-bench.js';
 
 const unavailable = async () => undefined;
-const can = { truncateAnywhere: true, measureCollections: true, collectAtOnce: true, anyLabelKey: true };
+const can = { truncateAnywhere: true, measureCollections: true, collectAtOnce: true, isolate: true, anyLabelKey: true };
 
 metadataConformance(
   { describe, it },
@@ -18,7 +18,13 @@ metadataConformance(
   {
     name: 'metadata over gRPC',
     unavailable,
-    can: { truncateAnywhere: false, measureCollections: false, collectAtOnce: false, anyLabelKey: false },
+    can: {
+      truncateAnywhere: false,
+      measureCollections: false,
+      collectAtOnce: false,
+      isolate: true,
+      anyLabelKey: false,
+    },
     open: throughGrpc,
   },
 );

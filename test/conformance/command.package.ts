@@ -3,16 +3,21 @@ import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { builtins } from '../../config/builtins.js';
-import { ContentStore } from '../../kernel/contracts/content.js';
+import { Containers } from '../../kernel/contracts/containers.js';
+import { Content, ContentStore } from '../../kernel/contracts/content.js';
 import { Differs } from '../../kernel/contracts/diff.js';
 import { Events } from '../../kernel/contracts/events.js';
 import { GrpcServices } from '../../kernel/contracts/grpc.js';
+import { Images } from '../../kernel/contracts/images.js';
+import { GarbageCollector, Leases } from '../../kernel/contracts/leases.js';
+import { Namespaces } from '../../kernel/contracts/namespaces.js';
 import { Runtimes } from '../../kernel/contracts/runtime.js';
-import { Snapshotters } from '../../kernel/contracts/snapshots.js';
+import { Snapshots, Snapshotters } from '../../kernel/contracts/snapshots.js';
 import { discover, load } from '../../kernel/discover.js';
 import { invalidArgument, notFound } from '../../kernel/errors.js';
 import { tokensOf } from '../../kernel/plan.js';
 import type { Plugin } from '../../kernel/plugin.js';
+import { readBlob } from '../harness/blob.js';
 import { providing, startTestKernel, type TestKernel } from '../harness/kernel.js';
 import { scratch } from '../harness/scratch.js';
 import type { CollectingRunner } from './collect.js';
@@ -20,6 +25,8 @@ import { Answers, type ConformanceOptions, type PreparedKits } from './command.j
 import { contentConformance } from './content.js';
 import { type DifferSubject, differConformance } from './differ.js';
 import { eventsConformance } from './events.js';
+import { recordsThrough } from './metadata.doors.js';
+import { metadataConformance } from './metadata.js';
 import { runtimeConformance } from './runtime.js';
 import { serviceConformance } from './service.js';
 import { snapshotterConformance } from './snapshotter.js';
@@ -53,6 +60,9 @@ async function find(target: string): Promise<Found> {
   if ('failure' in found) throw invalidArgument(found.failure.message);
   return { plugin: found.definition.plugin, told: told.data };
 }
+
+/** What a plugin of records provides, all of it: they refer to each other. */
+const RECORDS = [Content, Snapshots, Images, Containers, Namespaces, Leases, GarbageCollector];
 
 /** Who provides a `many` to a plugin that uses it. */
 const USUAL: Readonly<Record<string, string>> = {
@@ -178,7 +188,8 @@ export async function packageKits(runner: CollectingRunner, options: Conformance
         const kernel = await start();
         const differ = kernel.get(Differs).get(plugin.wire.id);
         if (differ === undefined) throw missing(plugin);
-        const read = () => Promise.reject(invalidArgument('layers made by packages are not read yet'));
+        const read = ({ digest }: { readonly digest: string }) =>
+          readBlob(kernel.get(Content), { namespace: 'kit' }, digest);
         return { differ, read, close: async () => kernel[Symbol.asyncDispose]() };
       },
     });
@@ -204,6 +215,19 @@ export async function packageKits(runner: CollectingRunner, options: Conformance
         if (runtime === undefined) throw missing(plugin);
         return { runtime, close: () => kernel.stop() };
       },
+    });
+  if (RECORDS.every(({ id }) => provided.has(id)))
+    metadataConformance(runner, {
+      ...base,
+      can: {
+        truncateAnywhere: can('truncateAnywhere'),
+        measureCollections: can('measureCollections'),
+        collectAtOnce: can('collectAtOnce'),
+        anyLabelKey: can('anyLabelKey'),
+        // its configuration is given, once for all
+        isolate: false,
+      },
+      open: (root) => recordsThrough((events) => start(root, [providing(Events, events)], [Events.id])),
     });
   if (provided.has(GrpcServices.id))
     serviceConformance(runner, { ...base, plugin, config: options.config, beside: await providersFor(plugin) });

@@ -11,10 +11,12 @@ export interface ConformanceOptions {
   readonly target: string;
   /** Capabilities that the subject does not claim. */
   readonly cannot: readonly string[];
-  /** Of a socket: the kits to run. Empty: all. */
+  /** Of a socket: the kits to run. Empty: all but that of records. */
   readonly kits: readonly string[];
   /** Of a socket: wire id of the snapshotter to look at. */
   readonly snapshotter: string;
+  /** Of a socket: name of the runtime to look at. */
+  readonly runtime: string;
   /** Of a package: its section of the configuration. */
   readonly config: unknown;
   /** Only checks whose title contains it. */

@@ -46,7 +46,7 @@ export const containerChecks: Checks = {
     await containers.create(A, newContainer('told'));
     await containers.update(A, newContainer('told', { image: 'x' }));
     await containers.delete(A, 'told');
-    assert.deepEqual(bench.topics, ['a /containers/create', 'a /containers/update', 'a /containers/delete']);
+    assert.deepEqual(await bench.topics(), ['a /containers/create', 'a /containers/update', 'a /containers/delete']);
     bench.eventsName('told');
   },
 

@@ -38,7 +38,7 @@ export const contentChecks: Checks = {
     await bench.blob(A, 'hello');
     await bench.services.content.delete(A, DIGEST);
     await rejects('NOT_FOUND', bench.services.content.delete(A, DIGEST));
-    assert.deepEqual(bench.topics, ['a /content/create', 'a /content/delete']);
+    assert.deepEqual(await bench.topics(), ['a /content/create', 'a /content/delete']);
     bench.eventsName(DIGEST);
   },
 

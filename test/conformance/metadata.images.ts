@@ -36,7 +36,7 @@ export const imageChecks: Checks = {
     await images.create(A, image('told'));
     await images.update(A, image('told', { labels: { x: '1' } }));
     await images.delete(A, 'told');
-    assert.deepEqual(bench.topics, ['a /images/create', 'a /images/update', 'a /images/delete']);
+    assert.deepEqual(await bench.topics(), ['a /images/create', 'a /images/update', 'a /images/delete']);
     bench.eventsName('told');
   },
 

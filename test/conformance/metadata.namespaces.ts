@@ -23,7 +23,11 @@ export const namespaceChecks: Checks = {
     await namespaces.create({ name: 'one', labels: {} });
     await namespaces.update({ name: 'one', labels: { a: '1' } });
     await namespaces.delete('one');
-    assert.deepEqual(bench.topics, ['one /namespaces/create', 'one /namespaces/update', 'one /namespaces/delete']);
+    assert.deepEqual(await bench.topics(), [
+      'one /namespaces/create',
+      'one /namespaces/update',
+      'one /namespaces/delete',
+    ]);
   },
 
   async 'masks touch one label each, an empty value deletes it, and nothing else can be updated'({ services }) {

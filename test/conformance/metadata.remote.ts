@@ -233,9 +233,6 @@ const remoteCollector = (client: Client): GarbageCollector => ({
   },
 });
 
-/** Where collections are asked for; nothing is in it. */
-const COLLECTIONS = 'kit-collections';
-
 /** What the header that names a namespace may hold. */
 const SENDABLE = /^[\x20-\x7e]+$/;
 
@@ -245,9 +242,11 @@ export interface RemoteMetadata {
   readonly prefix: string;
   /** Of the snapshotters that the daemon has. */
   readonly snapshotters: readonly string[];
+  /** The namespace in which collections are asked for: nothing is in it, and the kit is not given it. */
+  readonly collections: string;
 }
 
-export function remoteMetadata({ client, prefix, snapshotters }: RemoteMetadata): MetadataServices {
+export function remoteMetadata({ client, prefix, snapshotters, collections }: RemoteMetadata): MetadataServices {
   const at: Place = ({ namespace, lease }) => {
     if (!SENDABLE.test(namespace)) throw invalidArgument(`no call can be sent for namespace "${namespace}"`);
     return { client: client.in(prefix + namespace), on: lease === undefined ? {} : { lease } };
@@ -259,6 +258,6 @@ export function remoteMetadata({ client, prefix, snapshotters }: RemoteMetadata)
     containers: remoteContainers(at),
     leases: remoteLeases(at),
     namespaces: remoteNamespaces(client, prefix),
-    collector: remoteCollector(client.in(COLLECTIONS)),
+    collector: remoteCollector(client.in(collections)),
   };
 }

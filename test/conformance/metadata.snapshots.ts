@@ -28,7 +28,7 @@ export const snapshotChecks: Checks = {
     await snapshots.commit(A, SN, 'layer', 'key');
     await snapshots.view(A, SN, 'view', 'layer');
     await snapshots.remove(A, SN, 'view');
-    assert.deepEqual(bench.topics, ['a /snapshot/prepare', 'a /snapshot/commit', 'a /snapshot/remove']);
+    assert.deepEqual(await bench.topics(), ['a /snapshot/prepare', 'a /snapshot/commit', 'a /snapshot/remove']);
   },
 
   async 'an unknown snapshotter is INVALID_ARGUMENT in every call'({ services: { snapshots } }) {
@@ -51,7 +51,7 @@ export const snapshotChecks: Checks = {
       await rejects('INVALID_ARGUMENT', all(snapshots.walk(A, name)));
       assert.throws(() => snapshots.capabilities(name));
     }
-    assert.deepEqual(snapshots.names(), [SN]);
+    assert.ok(snapshots.names().includes(SN) && !snapshots.names().includes('nothing'), snapshots.names().join());
   },
 
   async 'keys are unique, parents must exist and be committed'(bench) {

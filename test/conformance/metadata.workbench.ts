@@ -25,6 +25,8 @@ export interface OpenMetadata {
   readonly services: MetadataServices;
   /** An event as `topic` of `namespace`, in order of publication. */
   readonly events: readonly { readonly namespace: string; readonly topic: string; readonly value: Uint8Array }[];
+  /** Resolves once what was published has come, where that takes its time. */
+  settled?(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -40,6 +42,8 @@ export interface MetadataSubject extends Subject {
     readonly measureCollections: boolean;
     /** What is made after the call for a collection is not seen by it; false: only what is made after its end. */
     readonly collectAtOnce: boolean;
+    /** Can be opened so that namespaces do not share content. */
+    readonly isolate: boolean;
     /** Keys of labels may be any words; false: `__proto__` is lost on the way. */
     readonly anyLabelKey: boolean;
   };
@@ -110,7 +114,8 @@ export class MetadataBench {
     return this.#subject.can;
   }
 
-  get topics(): readonly string[] {
+  async topics(): Promise<readonly string[]> {
+    await this.#open.settled?.();
     return this.#open.events.map(({ namespace, topic }) => `${namespace} ${topic}`);
   }
 

@@ -181,24 +181,36 @@ export async function openRemoteRuntime(directory: string, namespace: string, ev
     'runtime-runc': { idle: 1 },
   };
   const kernel = await startTestKernel({ directory, plugins: PLUGINS, config });
+  try {
+    const { runtime, close } = await remoteRuntime(address, namespace, events);
+    return {
+      runtime,
+      async close() {
+        await close();
+        await kernel.stop();
+      },
+    };
+  } catch (error) {
+    await kernel.stop();
+    throw error;
+  }
+}
+
+/** The runtimes of the daemon at the socket. */
+export async function remoteRuntime(address: string, namespace: string, events: Events): Promise<OpenRuntime> {
   const client = connect({ address, namespace });
   const stream = client.events.subscribe({ filters: ['topic~=|^/tasks/|'] });
   await stream.opened;
   const followed = follow(stream, events);
   const { tasks } = await client.tasks.list({});
-  const close = async (): Promise<void> => {
-    stream.cancel();
-    await followed;
-    client[Symbol.dispose]();
-    await kernel.stop();
-  };
+  const known = tasks.map(({ containerId }) => containerId);
   return {
-    runtime: new RemoteRuntime(
-      client,
-      namespace,
-      tasks.map(({ containerId }) => containerId),
-    ),
-    close,
+    runtime: new RemoteRuntime(client, namespace, known),
+    async close() {
+      stream.cancel();
+      await followed;
+      client[Symbol.dispose]();
+    },
   };
 }
 
