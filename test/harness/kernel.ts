@@ -3,8 +3,10 @@ import { join } from 'node:path';
 import { type Logger, pino } from 'pino';
 import { z } from 'zod';
 import { builtins } from '../../config/builtins.js';
+import { internal } from '../../kernel/errors.js';
 import { createKernel, definePlugin, type Kernel, type Plugin, type PluginEntry } from '../../kernel/index.js';
 import type { Token } from '../../kernel/token.js';
+import { Holdings } from './holdings.js';
 import { scratch } from './scratch.js';
 
 export interface TestKernelOptions {
@@ -18,6 +20,12 @@ export interface TestKernelOptions {
   readonly directory?: string;
   /** Default: silent; `KEELSON_TEST_LOG=debug` shows it on stderr. */
   readonly log?: Logger;
+  /**
+   * Disposal fails and names what is left when the kernel and its plugins have leaked: descriptors, timers and other
+   * handles, children, mounts, processes. Nothing else of this process may come and go meanwhile. The number: milliseconds
+   * that what is being closed may take to be gone.
+   */
+  readonly refuseLeaks?: number;
 }
 
 export interface TestKernel extends Kernel {
@@ -36,6 +44,8 @@ const logger = (): Logger =>
 export async function startTestKernel(options: TestKernelOptions): Promise<TestKernel> {
   const temporary = options.directory === undefined ? await scratch('kernel') : undefined;
   const directory = temporary?.path ?? options.directory ?? '';
+  const { refuseLeaks } = options;
+  const before = refuseLeaks === undefined ? undefined : await Holdings.now(directory);
   const entries = options.plugins.map((plugin) => {
     const id = typeof plugin === 'string' ? plugin : plugin.id;
     return [id, { required: true, config: options.config?.[id] ?? {}, ...options.settings?.[id] }] as const;
@@ -49,8 +59,14 @@ export async function startTestKernel(options: TestKernelOptions): Promise<TestK
   try {
     const kernel = await starter.start();
     const dispose = async (): Promise<void> => {
+      await using releases = new AsyncDisposableStack();
+      if (temporary) releases.use(temporary);
       await kernel.stop();
-      await temporary?.[Symbol.asyncDispose]();
+      const leaked = (await before?.leaked(refuseLeaks)) ?? [];
+      if (leaked.length === 0) return;
+      throw internal(`the kernel has stopped and left ${leaked.join('; ')}`, {
+        remedy: 'release it in what the plugin gives to onStop',
+      });
     };
     return {
       directory,
