@@ -8,6 +8,7 @@ import { stringify } from 'smol-toml';
 import { z } from 'zod';
 import { builtins } from '../../config/builtins.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { VERSION } from '../../lib/version.js';
 import { startTestKernel } from '../../test/harness/kernel.js';
 import { scratch } from '../../test/harness/scratch.js';
 import { examine, isSafeRunc } from './doctor.js';
@@ -43,13 +44,13 @@ describe('keelson plugins', () => {
     await using kernel = await startTestKernel({ plugins, config, settings });
     assert.ok(kernel.report);
     const rows = cells((await keelson('-a', address, 'plugins')).stdout);
-    assert.deepEqual(rows[0], ['TYPE', 'ID', 'PLUGIN', 'STATUS', 'START', 'SOURCE', 'REASON']);
+    assert.deepEqual(rows[0], ['TYPE', 'ID', 'PLUGIN', 'STATUS', 'START', 'VERSION', 'SOURCE', 'REASON']);
     const zfs = rows.find(([, id]) => id === 'zfs');
     assert.deepEqual(
       [zfs?.slice(0, 4), zfs?.slice(5)],
       [
         ['io.containerd.snapshotter.v1', 'zfs', 'zfs', 'skip'],
-        ['built-in', 'no pool of that name'],
+        [VERSION, 'built-in', 'no pool of that name'],
       ],
     );
     assert.match(
@@ -57,7 +58,7 @@ describe('keelson plugins', () => {
         .find(([, , name]) => name === 'version')
         ?.slice(3)
         .join(' ') ?? '',
-      /^ok [\d.]+ ms built-in -$/,
+      /^ok [\d.]+ ms [\d.]+ built-in -$/,
     );
     const { stdout } = await keelson('-a', address, 'plugins', '--graph', 'dot');
     assert.match(stdout, /"server-grpc" -> "version" \[label="io\.containerd\.grpc\.v1"\];/);
@@ -67,6 +68,7 @@ describe('keelson plugins', () => {
     await using directory = await scratch('keelson');
     const file = join(directory.path, 'c.toml');
     const disabled_plugins = Object.keys(builtins).filter((id) => !['version', 'server-grpc'].includes(id));
+    writeFileSync(join(directory.path, 'package.json'), JSON.stringify({ name: 'broken', version: '3.2.1' }));
     writeFileSync(file, stringify({ disabled_plugins, plugins: { broken: { path: 'gone.js' } } }));
     const rows = cells((await keelson('plugins', '-c', file)).stdout);
     const statusOf = (name: string): string | undefined => rows.find(([, , found]) => found === name)?.[3];
@@ -76,6 +78,8 @@ describe('keelson plugins', () => {
       'disabled',
       'error',
     ]);
+    const versionOf = (name: string): string | undefined => rows.find(([, , found]) => found === name)?.[5];
+    assert.deepEqual(['version', 'broken'].map(versionOf), [VERSION, '3.2.1']);
     const { stdout } = await keelson('plugins', '-c', file, '--graph', 'text');
     assert.match(stdout, /^server-grpc +planned +version \(grpc-service@1\)$/m);
     writeFileSync(file, 'disabled_plugins = 5\n');
@@ -86,7 +90,7 @@ describe('keelson plugins', () => {
   });
 
   it('draws the graph in three ways', () => {
-    const row = { type: 't', id: 'i', millis: '', source: '', reason: '' };
+    const row = { type: 't', id: 'i', millis: '', version: '', source: '', reason: '' };
     const rows = [
       { ...row, name: 'store', status: 'ok' },
       { ...row, name: 'meta', status: 'error' },

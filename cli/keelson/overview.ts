@@ -1,6 +1,7 @@
 /** What a daemon is made of: as a running one tells, or as a configuration plans it. */
 import type { Client, Plugin } from '../../client/index.js';
 import { loadConfig } from '../../config/load.js';
+import { pluginVersion } from '../../config/plugin-version.js';
 import { createKernel, KernelError, type PluginStatus } from '../../kernel/index.js';
 
 export interface Row {
@@ -12,6 +13,8 @@ export interface Row {
   readonly status: string;
   /** Milliseconds, as text; empty when it was not started. */
   readonly millis: string;
+  /** Of the package that holds it; empty when that is not known. */
+  readonly version: string;
   readonly source: string;
   readonly reason: string;
 }
@@ -47,6 +50,7 @@ function liveRow({ type, id, initErr, exports }: Plugin): Row {
     name: exports['io.keelson.plugin'] ?? `${type}.${id}`,
     status: initErr === undefined ? 'ok' : SKIP.test(reason) ? 'skip' : 'error',
     millis: exports['io.keelson.start-millis'] ?? '',
+    version: exports['io.keelson.version'] ?? '',
     source: exports['io.keelson.source'] ?? '',
     reason: reason.replace(SKIP, '') || remarkOn(exports),
   };
@@ -66,12 +70,13 @@ export async function liveOverview(client: Client): Promise<Overview> {
   return { rows, edges };
 }
 
-const plannedRow = ({ id, wire, outcome, reason = '', source }: PluginStatus): Row => ({
+const plannedRow = ({ id, wire, outcome, reason = '', source }: PluginStatus, version: string): Row => ({
   type: wire?.type ?? '',
   id: wire?.id ?? '',
   name: id,
   status: outcome ?? 'planned',
   millis: '',
+  version,
   source,
   reason,
 });
@@ -84,5 +89,6 @@ export async function plannedOverview(file: string | undefined): Promise<Overvie
   const fatal = [...problems, ...plan.problems.filter(({ message }) => !failed.has(message))];
   if (fatal.length > 0) throw new KernelError('INVALID_ARGUMENT', 'checking the configuration', fatal);
   const edges = plan.links.map(({ plugin, service, provider }) => ({ from: plugin, to: provider, label: service }));
-  return { rows: plan.plugins.map(plannedRow), edges };
+  const versionOf = (id: string): string => pluginVersion(kernel.plugins?.[id] ?? {}, packagesFrom);
+  return { rows: plan.plugins.map((plugin) => plannedRow(plugin, versionOf(plugin.id))), edges };
 }

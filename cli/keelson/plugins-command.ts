@@ -23,10 +23,10 @@ async function overviewOf({ address, config }: Options): Promise<Overview> {
 }
 
 function list({ rows }: Overview): string {
-  const head = ['TYPE', 'ID', 'PLUGIN', 'STATUS', 'START', 'SOURCE', 'REASON'];
-  const cells = rows.map(({ type, id, name, status, millis, source, reason }) => {
+  const head = ['TYPE', 'ID', 'PLUGIN', 'STATUS', 'START', 'VERSION', 'SOURCE', 'REASON'];
+  const cells = rows.map(({ type, id, name, status, millis, version, source, reason }) => {
     const start = millis === '' ? '-' : `${millis} ms`;
-    return [type || '-', id || '-', name, status, start, source || '-', reason || '-'];
+    return [type || '-', id || '-', name, status, start, version || '-', source || '-', reason || '-'];
   });
   return table(head, cells);
 }

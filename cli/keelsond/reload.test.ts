@@ -33,6 +33,7 @@ class Site {
     this.directory = directory;
     this.address = join(directory.path, 'd.sock');
     writeFileSync(join(directory.path, 'word.mjs'), SERVICE);
+    writeFileSync(join(directory.path, 'package.json'), JSON.stringify({ name: 'word', version: '3.2.1' }));
   }
 
   /** Writes the configuration: server, version, control, introspection, and what is given. */
@@ -48,6 +49,13 @@ class Site {
 
   reload(): ReturnType<typeof run> {
     return run(process.execPath, [KEELSON, '--address', this.address, 'reload']);
+  }
+
+  /** What introspection tells of the plugin. */
+  async exported(...keys: readonly string[]): Promise<(string | undefined)[]> {
+    using client = connect({ address: this.address });
+    const { plugins } = await client.introspection.plugins({ filters: ['id==word'] });
+    return keys.map((key) => plugins[0]?.exports[key]);
   }
 
   async word(): Promise<string> {
@@ -85,6 +93,10 @@ describe('keelson reload', () => {
       site.configure(word('two'));
       assert.equal((await site.reload()).stdout, 'restarted: word\n');
       assert.equal(await site.word(), 'two');
+      assert.deepEqual(await site.exported('io.keelson.version', 'io.keelson.source'), [
+        '3.2.1',
+        `path ${join(site.directory.path, 'word.mjs')}`,
+      ]);
 
       site.configure({});
       assert.equal((await site.reload()).stdout, 'stopped: word\n');

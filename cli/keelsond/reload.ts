@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { type LoadedConfig, type LoadOptions, loadConfig } from '../../config/load.js';
+import { pluginVersion } from '../../config/plugin-version.js';
 import { type Reloader, Reloaders } from '../../kernel/contracts/reloader.js';
 import {
   type Change,
@@ -32,6 +33,14 @@ async function refuseProblems(config: LoadedConfig): Promise<void> {
   if (config.problems.length === 0) return;
   const problems = [...config.problems, ...(await starterOf(config).inspect()).problems];
   throw invalidArgument(`the configuration has errors:\n  ${problems.map(({ message }) => message).join('\n  ')}`);
+}
+
+/** Only what was configured tells which package a plugin came from. */
+function showVersions(kernel: Kernel, { kernel: { plugins }, packagesFrom }: LoadedConfig): void {
+  for (const [id, entry] of Object.entries(plugins ?? {})) {
+    const version = pluginVersion(entry, packagesFrom);
+    if (version !== '') kernel.advertise(id, { exports: { 'io.keelson.version': version } });
+  }
 }
 
 /** The daemon among its own plugins: through it others ask for a reload. */
@@ -67,6 +76,7 @@ export class Configuration {
     await refuseProblems(this.#loaded);
     const options = { ...this.#kernelOptions(this.#loaded), log: this.#log };
     this.#kernel = await createKernel(this.#withDaemon(this.#loaded), options).start(stopping);
+    showVersions(this.#kernel, this.#loaded);
     return this.#kernel;
   }
 
@@ -98,6 +108,7 @@ export class Configuration {
       throw failedPrecondition(`${at ?? name}: "${name}" cannot change while the daemon runs`, { remedy });
     }
     const change = await kernel.reload(this.#withDaemon(next), this.#kernelOptions(next));
+    showVersions(kernel, next);
     for (const warning of next.warnings) this.#log.warn(warning);
     this.#loaded = next;
     return change;

@@ -18,6 +18,7 @@ import { parsePlatform } from '../../lib/oci/platform.js';
 import { packAny, unpackAny } from '../../lib/rpc/any.js';
 import { implement } from '../../lib/rpc/definition.js';
 import { statusNumber } from '../../lib/rpc/status.js';
+import { VERSION } from '../../lib/version.js';
 
 const RUNTIME_TYPE = 'io.containerd.runtime.v2';
 
@@ -58,12 +59,16 @@ const ownFacts = ({ id, source, startMillis }: Named): Record<string, string> =>
   'io.keelson.start-millis': startMillis.toFixed(1),
 });
 
+/** Of a plugin of the tree; the version of others is told by the program that configured them. */
+const ownVersion = ({ source }: Named): Record<string, string> =>
+  source === 'built-in' ? { 'io.keelson.version': VERSION } : {};
+
 const toPlugin = (status: Named): Plugin => ({
   type: status.wire.type,
   id: status.wire.id,
   requires: [...status.requires],
   platforms: status.platforms.map(toPlatform),
-  exports: { ...status.exports, ...ownFacts(status) },
+  exports: { ...ownVersion(status), ...status.exports, ...ownFacts(status) },
   capabilities: [...status.capabilities],
   initErr: initError(status),
 });
