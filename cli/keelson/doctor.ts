@@ -11,33 +11,10 @@ import { AT_FDCWD, close, ENOSYS, O_PATH, openat2, RESOLVE_IN_ROOT } from '../..
 import { readKernelFile } from '../../lib/linux/kernel-file.js';
 import { mountTable } from '../../lib/linux/mount-table.js';
 import { ProcessHandle } from '../../lib/linux/pidfd.js';
-
-/** `warn`: works, but less well. `fail`: something will not work. */
-export type Verdict = 'ok' | 'warn' | 'fail';
-
-export interface Finding {
-  readonly subject: string;
-  readonly verdict: Verdict;
-  readonly found: string;
-  /** What to do; empty when there is nothing. */
-  readonly remedy: string;
-}
-
-export interface Surroundings {
-  readonly address: string;
-  readonly root: string;
-}
-
-type Check = (surroundings: Surroundings) => Finding | Promise<Finding>;
+import { type Check, type Finding, finding, type Surroundings, type Verdict } from './finding.js';
+import { controllers, mountOptions, namespaces, processes, seccomp, socket } from './host-checks.js';
 
 const run = promisify(execFile);
-
-const finding = (subject: string, verdict: Verdict, found: string, remedy = ''): Finding => ({
-  subject,
-  verdict,
-  found,
-  remedy,
-});
 
 const user: Check = () =>
   process.geteuid?.() === 0
@@ -188,10 +165,16 @@ const CHECKS: Readonly<Record<string, Check>> = {
   overlay,
   btrfs,
   cgroups,
+  controllers,
+  namespaces,
+  seccomp,
   runc,
   gzip: inflate,
   'open files': openFiles,
+  processes,
   disk,
+  'mount options': mountOptions,
+  socket,
   daemon,
 };
 

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { chmodSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
@@ -13,6 +15,7 @@ import { startTestKernel } from '../../test/harness/kernel.js';
 import { scratch } from '../../test/harness/scratch.js';
 import { examine, isSafeRunc } from './doctor.js';
 import { drawGraph } from './graph.js';
+import { controllersOf, mountOptionsFinding, namespacesFinding, processesFinding, socket } from './host-checks.js';
 
 const execute = promisify(execFile);
 const keelson = (...args: string[]) => execute(process.execPath, [join(import.meta.dirname, 'main.js'), ...args]);
@@ -115,7 +118,10 @@ describe('keelson doctor', () => {
     const daemon = findings.find(({ subject }) => subject === 'daemon');
     assert.deepEqual([daemon?.verdict, daemon?.found], ['warn', 'no socket at /nowhere/d.sock']);
     const subjects = findings.map(({ subject }) => subject);
-    assert.deepEqual(subjects.slice(0, 8), ['user', 'node', 'openat2', 'pidfd', 'overlay', 'btrfs', 'cgroups', 'runc']);
+    assert.deepEqual(subjects, [
+      ...['user', 'node', 'openat2', 'pidfd', 'overlay', 'btrfs', 'cgroups', 'controllers', 'namespaces', 'seccomp'],
+      ...['runc', 'gzip', 'open files', 'processes', 'disk', 'mount options', 'socket', 'daemon'],
+    ]);
   });
 
   it('asks a daemon, and tells when the socket is none', async () => {
@@ -133,6 +139,62 @@ describe('keelson doctor', () => {
     writeFileSync(address, '');
     const findings = await examine({ address, root: '/' });
     assert.equal(findings.find(({ subject }) => subject === 'daemon')?.verdict, 'fail');
+  });
+
+  it('tells of sockets that anybody may use, of paths that are too long, and of what is no socket', async () => {
+    await using directory = await scratch('keelson');
+    const at = join(directory.path, 's');
+    const server = createServer().listen(at);
+    await once(server, 'listening');
+    const verdictOn = async (address: string): Promise<string> => {
+      const { verdict, remedy } = await socket({ address, root: '/' });
+      return `${verdict} ${remedy}`.trim();
+    };
+    chmodSync(at, 0o660);
+    assert.equal(await verdictOn(at), 'ok');
+    chmodSync(at, 0o666);
+    assert.equal(await verdictOn(at), `fail chmod 0660 ${at}`);
+    server.close();
+    await once(server, 'close');
+    writeFileSync(at, '');
+    assert.match(await verdictOn(at), /^fail remove it/);
+    assert.match(await verdictOn(`/${'x'.repeat(107)}`), /^fail choose an --address of 107/);
+    assert.equal(await verdictOn(`/${'x'.repeat(106)}`), 'ok');
+  });
+
+  it('tells of limits that are too low, each with what raises it', () => {
+    const limits = (hard: string) => `Max processes             100                  ${hard}           processes\n`;
+    assert.equal(processesFinding(limits('unlimited'), 32_768).found, 'at most 32768');
+    assert.match(processesFinding(limits('1000'), 32_768).remedy, /LimitNPROC=/);
+    assert.match(processesFinding(limits('unlimited'), 1000).remedy, /kernel\.pid_max/);
+  });
+
+  it('tells of namespaces that are missing or forbidden', () => {
+    assert.equal(namespacesFinding(() => 1000).verdict, 'ok');
+    assert.equal(
+      namespacesFinding((name) => (name === 'user' ? 0 : 1)).remedy,
+      'raise user.max_user_namespaces with sysctl',
+    );
+    assert.match(namespacesFinding((name) => (name === 'cgroup' ? undefined : 1)).found, /^no cgroup/);
+  });
+
+  it('tells of mount options that containers would inherit', () => {
+    assert.equal(mountOptionsFinding('/var', ['rw', 'relatime']).verdict, 'ok');
+    assert.equal(mountOptionsFinding('/var', ['rw', 'nosuid', 'nodev']).verdict, 'warn');
+    assert.deepEqual(mountOptionsFinding('/var', ['rw', 'noexec']), {
+      subject: 'mount options',
+      verdict: 'fail',
+      found: 'noexec at /var',
+      remedy: 'no program of an image runs: mount /var without, or move "root"',
+    });
+  });
+
+  it('finds the controllers of both versions of control groups', () => {
+    const legacy = [
+      { type: 'cgroup', superOptions: 'rw,memory' },
+      { type: 'ext4', superOptions: 'rw,pids' },
+    ];
+    assert.deepEqual(controllersOf(legacy, 'cpu io\n'), ['cpu', 'io', 'rw', 'memory']);
   });
 
   it('knows which releases of runc have the fixes', () => {
