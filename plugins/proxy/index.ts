@@ -67,5 +67,13 @@ const MAKERS: Readonly<Record<ProxyType, ((name: string) => Plugin) | undefined>
   'io.containerd.sandbox.controller.v1': undefined,
 };
 
-/** The plugin that stands for a process outside; undefined for a type that nothing here can use. */
-export const proxyPlugin = (name: string, type: ProxyType): Plugin | undefined => MAKERS[type]?.(name);
+/** By type and name: a reload leaves alone what is the same plugin with the same settings. */
+const made = new Map<string, Plugin>();
+
+/** The plugin that stands for a process outside, the same one each time; undefined for a type that nothing here can use. */
+export function proxyPlugin(name: string, type: ProxyType): Plugin | undefined {
+  const key = `${type}.${name}`;
+  const plugin = made.get(key) ?? MAKERS[type]?.(name);
+  if (plugin !== undefined) made.set(key, plugin);
+  return plugin;
+}
