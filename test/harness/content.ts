@@ -47,7 +47,7 @@ export class MemoryContent implements Content {
     const { bytes } = this.#blob(digest);
     return {
       size: bytes.length,
-      read: async (target, offset) => bytes.copy(target, 0, offset, offset + target.length),
+      read: async (target, offset) => bytes.subarray(offset, offset + target.length).copy(target),
       close: async () => {},
     };
   }
