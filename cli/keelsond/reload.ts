@@ -35,9 +35,10 @@ async function refuseProblems(config: LoadedConfig): Promise<void> {
   throw invalidArgument(`the configuration has errors:\n  ${problems.map(({ message }) => message).join('\n  ')}`);
 }
 
-/** Only what was configured tells which package a plugin came from. */
+/** Only what was configured tells which package a plugin came from; of those of the tree introspection knows it. */
 function showVersions(kernel: Kernel, { kernel: { plugins }, packagesFrom }: LoadedConfig): void {
   for (const [id, entry] of Object.entries(plugins ?? {})) {
+    if (entry.package === undefined && entry.path === undefined) continue;
     const version = pluginVersion(entry, packagesFrom);
     if (version !== '') kernel.advertise(id, { exports: { 'io.keelson.version': version } });
   }

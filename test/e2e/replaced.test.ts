@@ -1,10 +1,11 @@
 /** Content, a snapshotter and the runtime, each replaced by a package from elsewhere, by configuration alone. */
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { scratch } from '../harness/index.js';
+import { Daemon, run, scratch } from '../harness/index.js';
 import { startWorld } from './world.js';
 
 const TREE = fileURLToPath(new URL('../..', import.meta.url));
@@ -14,17 +15,23 @@ const directory = await scratch('packages');
 after(() => directory[Symbol.asyncDispose]());
 const callsFile = join(directory.path, 'calls');
 
-/** A package whose plugin claims the contract of one of the tree, and writes down that it was called. */
-async function writePackage(id: string): Promise<string> {
+/** The address of a module of the tree, for packages elsewhere. */
+const moduleOf = (...path: readonly string[]): string => pathToFileURL(join(TREE, ...path)).href;
+
+async function packageOf(id: string, source: string): Promise<string> {
   const folder = join(directory.path, `keelson-own-${id}`);
-  const tree = pathToFileURL(join(TREE, 'plugins', id, 'index.js')).href;
+  const manifest = { name: `keelson-own-${id}`, version: '1.0.0', type: 'module', exports: './index.js' };
   await mkdir(folder);
-  await writeFile(
-    join(folder, 'package.json'),
-    JSON.stringify({ name: `keelson-own-${id}`, version: '1.0.0', type: 'module', exports: './index.js' }),
-  );
-  await writeFile(
-    join(folder, 'index.js'),
+  await writeFile(join(folder, 'package.json'), JSON.stringify(manifest));
+  await writeFile(join(folder, 'index.js'), source);
+  return folder;
+}
+
+/** A package whose plugin claims the contract of one of the tree, and writes down that it was called. */
+function writePackage(id: string): Promise<string> {
+  const tree = moduleOf('plugins', id, 'index.js');
+  return packageOf(
+    id,
     `import { appendFileSync } from 'node:fs';
     import { plugin as tree } from '${tree}';
     const noted = (service) => new Proxy(service, { get(target, key) {
@@ -37,8 +44,19 @@ async function writePackage(id: string): Promise<string> {
       return Object.fromEntries(Object.entries(offered).map(([name, service]) => [name, noted(service)]));
     } };`,
   );
-  return folder;
 }
+
+/** Content that never touches a disk: another implementation, not one around that of the tree. */
+const inMemory = (): Promise<string> =>
+  packageOf(
+    'memory',
+    `import { MemoryStore } from '${moduleOf('test/harness/memory-store.js')}';
+    import { plugin as tree } from '${moduleOf('plugins/content/index.js')}';
+    const { wire, config, requires, provides } = tree;
+    export const plugin = { id: 'own-memory', api: 1, wire, config, requires, provides, async start() {
+      return { store: new MemoryStore() };
+    } };`,
+  );
 
 const folders = await Promise.all(REPLACED.map(writePackage));
 const config = REPLACED.map(
@@ -58,4 +76,18 @@ test('an image is pulled and a container runs on the replacements', async () => 
   assert.ok(
     rows.some(([type, id, , status]) => type === 'io.containerd.content.v1' && id === 'content' && status === 'ok'),
   );
+});
+
+test('an image is pulled, read and run on content of another kind altogether, which is shown with its version', async () => {
+  const content = `[plugins.content]\nenabled = false\n[plugins.own-memory]\npath = ${JSON.stringify(await inMemory())}\n`;
+  await using daemon = await Daemon.start({ kind: 'keelsond', config: content });
+  const ctr = daemon.ctr(own('memory'));
+  await ctr.ok('images', 'pull', '--plain-http', '--snapshotter', 'overlayfs', image.busybox);
+  const { stdout, code } = await ctr.run(['run', '--rm', image.busybox, 'c', 'echo', 'from memory']);
+  assert.deepEqual([stdout, code], ['from memory\n', 0]);
+  const [, layer] = await ctr.rows('content', 'ls');
+  assert.ok(layer?.[0]?.startsWith('sha256:'), String(layer));
+  assert.ok(!existsSync(join(daemon.root, 'io.containerd.content.v1.content')), 'no blob lies on the disk');
+  const { stdout: table } = await run(join(TREE, '../bin/keelson'), ['--address', daemon.address, 'plugins']);
+  assert.match(table, / own-memory +ok +[\d.]+ ms +1\.0\.0 +path /);
 });
