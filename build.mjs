@@ -33,10 +33,19 @@ const APART = {
   'code-cache': 'lib/code-cache',
 };
 
-/** What daemons are made of starts from code that an earlier run has compiled: scripts, loaded by a module of that name. */
+/**
+ * What starts from code that an earlier run has compiled: scripts, each loaded by a module of that name, and what they
+ * export. Not the worker threads, whose code is small, and not what few runs need.
+ */
 const KEPT_COMPILED = {
+  ctr: [],
+  dist: [],
+  keelson: [],
+  keelsond: [],
   'keelsond-daemon': ['runDaemon'],
+  shim: [],
   'runtime-runc-supervisor': [],
+  'containerd-shim-keelson-v1': [],
 };
 
 /** The kits are read as plugin packages read them: from the compiled files that the package exports. */

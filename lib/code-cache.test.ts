@@ -51,6 +51,13 @@ describe('the code of a bundle', () => {
     }
   });
 
+  it('is kept also of a program that ends while it is evaluated', async () => {
+    await using place = await prepared();
+    writeFileSync(join(place.path, 'bundle.cjs'), '(function(){ process.exit(); })');
+    await run(place.path, 'a', 'never()');
+    assert.equal(place.kept().length, 1);
+  });
+
   it('of another build is left alone, also when its source is as long', async () => {
     await using place = await prepared();
     await run(place.path, 'a', "greet('you')");

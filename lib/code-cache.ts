@@ -2,15 +2,27 @@
  * Runs a bundle with the code that V8 made of it in an earlier run. Node's own compile cache holds only what is
  * compiled before the first line runs, not the functions that a start then calls, one by one: a quarter of its time.
  */
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { constants, Script } from 'node:vm';
+import { Script, constants as vm } from 'node:vm';
 import { isErrno } from './errno.js';
 
 /** Milliseconds after which what a program does as it starts is done and compiled. */
 const SETTLED = 5000;
+
 /** What the build makes of a bundle: one expression, a function of what CommonJS modules find around them, and the module's URL. */
 type Bundle = (
   exports: object,
@@ -26,7 +38,8 @@ function keptCode(path: string): Buffer | undefined {
   try {
     return readFileSync(path);
   } catch (error) {
-    if (isErrno(error, 'ENOENT') || isErrno(error, 'ENOTDIR')) return undefined;
+    // There is none yet, or it is another user's.
+    if (isErrno(error, 'ENOENT', 'ENOTDIR', 'EACCES')) return undefined;
     throw error;
   }
 }
@@ -36,7 +49,7 @@ function write(path: string, code: Buffer): void {
   const unfinished = `${path}.${process.pid}`;
   const file = openSync(unfinished, 'wx', 0o600);
   try {
-    writeSync(file, code);
+    writeFileSync(file, code);
     fsyncSync(file);
     renameSync(unfinished, path);
   } catch (error) {
@@ -47,12 +60,14 @@ function write(path: string, code: Buffer): void {
   }
 }
 
-function keep(path: string, code: Buffer): void {
+/** Serializes the code only where it can be kept: an installation may be read-only, or another user's. */
+function keep(path: string, script: Script): void {
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    write(path, code);
+    accessSync(dirname(path), constants.W_OK);
+    write(path, script.createCachedData());
   } catch (error) {
-    // A read-only installation, a full disk: the next start is as slow as this one.
+    // Nor on a full disk: the next start is as slow as this one.
     if (!(error instanceof Error && 'code' in error)) throw error;
   }
 }
@@ -79,12 +94,13 @@ export function runBundle(url: string, digest: string): object {
   const script = new Script(readFileSync(filename, 'latin1'), {
     filename,
     ...(cachedData && { cachedData }),
-    importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+    importModuleDynamically: vm.USE_MAIN_CONTEXT_DEFAULT_LOADER,
   });
+  // Before it runs: it may end as it does.
+  if (cachedData === undefined || script.cachedDataRejected) onceSettled(() => keep(cache, script));
   const bundle: unknown = script.runInThisContext();
   if (!isBundle(bundle)) throw new Error(`"${filename}" is no bundle: build it again`);
   const module = { exports: {} };
   bundle(module.exports, createRequire(url), module, url, filename);
-  if (cachedData === undefined || script.cachedDataRejected) onceSettled(() => keep(cache, script.createCachedData()));
   return module.exports;
 }

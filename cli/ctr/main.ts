@@ -29,4 +29,4 @@ const commands = [
 ];
 for (const add of commands) add(program);
 
-await runProgram(program);
+void runProgram(program);

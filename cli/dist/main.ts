@@ -27,4 +27,4 @@ for (const add of [
 ])
   add(program);
 
-await runProgram(program);
+void runProgram(program);

@@ -18,4 +18,4 @@ program.addCommand(doctorCommand());
 program.addCommand(conformanceCommand());
 program.addCommand(reloadCommand());
 program.addCommand(pluginCommand());
-await runProgram(program);
+void runProgram(program);

@@ -45,9 +45,7 @@ const program = new Command('keelsond')
 program.addCommand(configCommand(() => loadOptions(program.opts<Flags>())));
 program.addCommand(publishCommand(() => program.opts<Flags>().address));
 
-try {
-  await program.parseAsync();
-} catch (error) {
+program.parseAsync().catch((error: unknown) => {
   process.stderr.write(`keelsond: ${messageOf(error)}\n`);
   process.exit(1);
-}
+});

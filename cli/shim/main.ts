@@ -18,4 +18,4 @@ const program = withShim(
 );
 for (const add of [addCreate, addState, addExec, addControl, addDelete, addEvents]) add(program);
 
-await runProgram(program);
+void runProgram(program);

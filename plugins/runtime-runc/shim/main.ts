@@ -42,9 +42,13 @@ async function answer(flags: ShimFlags): Promise<string | Uint8Array> {
   throw invalidArgument(`command "${command}" is none of start, delete`);
 }
 
-try {
-  process.stdout.write(await answer(parseFlags(process.argv.slice(2))));
-} catch (error) {
-  process.stderr.write(`containerd-shim-keelson-v1: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
+async function main(): Promise<void> {
+  try {
+    process.stdout.write(await answer(parseFlags(process.argv.slice(2))));
+  } catch (error) {
+    process.stderr.write(`containerd-shim-keelson-v1: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  }
 }
+
+void main();
