@@ -13,17 +13,10 @@ const CLIENT = new URL('gc-client.js', import.meta.url).pathname;
 const IMAGES = Number(process.env.KEELSON_BENCH_IMAGES ?? 10_000);
 
 /** Nothing is collected but when asked for, so that the store can be filled. */
-const configOf = (kind: DaemonKind, directory: string): string =>
-  kind === 'keelsond'
-    ? `[plugins.metadata.config.gc]\nmutation_threshold = 0\nstartup_delay = "10h"\n`
-    : `version = 2
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
-[plugins."io.containerd.internal.v1.opt"]
-path = "${directory}/opt"
-[plugins."io.containerd.gc.v1.scheduler"]
-mutation_threshold = 0
-startup_delay = "10h"
-`;
+const configOf = (kind: DaemonKind): string => {
+  const section = kind === 'keelsond' ? 'metadata.config.gc' : '"io.containerd.gc.v1.scheduler"';
+  return `[plugins.${section}]\nmutation_threshold = 0\nstartup_delay = "10h"\n`;
+};
 
 interface Figures {
   readonly fill: number;
@@ -41,7 +34,7 @@ async function fill(daemon: Daemon): Promise<number> {
   process.env.KEELSON_TEST_DIR = '/dev/shm';
   const start = performance.now();
   try {
-    await using filled = await Daemon.start({ kind: daemon.kind, config: configOf(daemon.kind, '/dev/shm') });
+    await using filled = await Daemon.start({ kind: daemon.kind, config: configOf(daemon.kind) });
     using filler = new Filler(filled.address);
     await filler.fill(IMAGES);
     await filled.stop();
@@ -56,7 +49,7 @@ async function fill(daemon: Daemon): Promise<number> {
 }
 
 async function figuresOf(kind: DaemonKind, disk: string): Promise<Figures> {
-  await using daemon = await Daemon.start({ kind, config: configOf(kind, disk) });
+  await using daemon = await Daemon.start({ kind, config: configOf(kind) });
   const filling = await fill(daemon);
   const client = async (...args: readonly string[]): Promise<CollectionFigures> => {
     const printed = await succeed(process.execPath, [CLIENT, daemon.address, `image-${IMAGES - 1}`, ...args], {
