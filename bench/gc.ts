@@ -48,7 +48,7 @@ async function fill(daemon: Daemon): Promise<number> {
   return performance.now() - start;
 }
 
-async function figuresOf(kind: DaemonKind, disk: string): Promise<Figures> {
+async function figuresOf(kind: DaemonKind): Promise<Figures> {
   await using daemon = await Daemon.start({ kind, config: configOf(kind) });
   const filling = await fill(daemon);
   const client = async (...args: readonly string[]): Promise<CollectionFigures> => {
@@ -64,10 +64,9 @@ async function figuresOf(kind: DaemonKind, disk: string): Promise<Figures> {
   return { fill: filling, idle, used, half: await client() };
 }
 
-/** `disk`: where the loop disk is mounted. */
-export async function benchGc(disk: string): Promise<Comparison[]> {
-  const ours = await figuresOf('keelsond', disk);
-  const peer = await figuresOf('containerd', disk);
+export async function benchGc(): Promise<Comparison[]> {
+  const ours = await figuresOf('keelsond');
+  const peer = await figuresOf('containerd');
   const blobs = IMAGES * (LAYERS + 1);
   const compare = (what: string, unit: string, value: (figures: Figures) => number): Comparison => ({
     what: `${blobs} blobs, ${IMAGES * SNAPSHOTS} snapshots: ${what}`,

@@ -59,7 +59,7 @@ async function main(wanted: readonly string[]): Promise<void> {
   if (chosen('spawn')) rows.push(...(await benchSpawn()));
   if (chosen('memory')) rows.push(...(await benchMemory(busybox, CONTAINERS)));
   if (chosen('metadata')) rows.push(...(await benchMetadata(METADATA_ROUNDS)));
-  if (chosen('gc')) rows.push(...(await benchGc(disk.path)));
+  if (chosen('gc')) rows.push(...(await benchGc()));
   process.stdout.write(
     `${cpus().length} processors (${cpus()[0]?.model}), Linux ${release()}; medians (smallest–largest)\n\n`,
   );
