@@ -47,7 +47,8 @@ function keptCode(path: string): Buffer | undefined {
 /** In one piece or not at all, also when power fails: V8 does not look at all of it. */
 function write(path: string, code: Buffer): void {
   const unfinished = `${path}.${process.pid}`;
-  const file = openSync(unfinished, 'wx', 0o600);
+  // Also over what a killed process of this number left.
+  const file = openSync(unfinished, 'w', 0o600);
   try {
     writeFileSync(file, code);
     fsyncSync(file);

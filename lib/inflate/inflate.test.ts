@@ -168,8 +168,8 @@ function byReference(bytes: Buffer): string {
   }
 }
 
-test(`gzip framing damaged anywhere, ${RUNS} times: what isal gives out, zlib gives out too, whatever the pieces`, (test) => {
-  if (!('open' in isal)) return test.skip(isal.unavailable);
+test(`gzip framing damaged anywhere, ${RUNS} times: what isal gives out, zlib gives out too, whatever the pieces`, () => {
+  if (!('open' in isal)) throw new Error(isal.unavailable);
   const base = framedMembers();
   const byIsal = (bytes: Buffer, cuts: readonly number[]): string => {
     const chunks: Buffer[] = [];
