@@ -56,15 +56,20 @@ NODE_NEEDS='nodejs:node npm:npm ca-certificates:/etc/ssl/certs/ca-certificates.c
 
 # Installs what package-lock.json lists, unless that was done since it last changed.
 need_node_modules() {
+  if [ -L node_modules ]; then # npm would empty what the link leads to
+    echo 'node_modules is a symbolic link: remove it, and run this again' >&2
+    return 1
+  fi
   installed=node_modules/.package-lock.json
   [ -e $installed ] && [ -z "$(find package-lock.json -newer $installed)" ] && return 0
   npm ci --loglevel=error # the system's Node is old, and npm says so for every package
 }
 
-# Builds the programs, unless that was done since any source last changed.
+# need_build [FOLDER...]
+# Builds, unless that was done since the programs' sources, or those in FOLDERs, last changed.
 need_build() {
   built=dist/programs/keelsond.js
-  [ -e $built ] && [ -z "$(find api cli client config kernel lib plugins package-lock.json build.mjs \
+  [ -e $built ] && [ -z "$(find "$@" api cli client config kernel lib plugins package-lock.json build.mjs \
     -path api/gen -prune -o -type f -newer $built -print | head -n1)" ] && return 0
   npm run --silent build
 }

@@ -18,6 +18,6 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 need_node_modules
-need_build
+need_build test bench
 npm run --silent lint
 exec node_modules/.bin/node dist/test/run.js "$@"

@@ -27,24 +27,26 @@ container=
 say() { printf '\n== %s\n' "$*"; }
 ctr() { bin/ctr --address "$address" "$@"; }
 
-# Stops what was started, in reverse order, however this script ends.
+# Stops what was started, in reverse order, however this script ends and whatever fails on the way.
 clean_up() {
   status=$?
+  set +e
   trap '' INT TERM
   if [ -n "$container" ] && kill -0 "$container" 2>/dev/null; then # interrupted
-    ctr delete --force quickstart >/dev/null || kill "$container"
-    wait "$container" || true
+    # `ctr run --rm` removes the container when it ends; without a task to kill, it is still starting.
+    ctr kill --signal KILL quickstart 2>/dev/null || kill "$container" 2>/dev/null
+    wait "$container"
   fi
   if [ -n "$daemon" ]; then
-    kill "$daemon" 2>/dev/null || true
+    kill "$daemon" 2>/dev/null
     wait "$daemon" || { status=1; tail -n 20 "$work/daemon.log" >&2; }
   fi
   if [ -n "$registry" ]; then
-    kill "$registry"
-    wait "$registry" 2>/dev/null || true # a signal ends it
+    kill "$registry" 2>/dev/null
+    wait "$registry" 2>/dev/null # a signal ends it
   fi
   for mount in $(cut -d' ' -f2 /proc/mounts | grep "^$work/"); do umount "$mount"; done # only after a crash
-  rm -rf --one-file-system "$work"
+  rm -rf --one-file-system "$work" || status=1
   exit $status
 }
 trap clean_up EXIT
