@@ -104,6 +104,17 @@ describe('database', () => {
       assert.deepEqual(await readFile(file), bytes);
     }));
 
+  it('brings an older schema up to date, version by version, or calls it damaged', () =>
+    withDatabase(async (database, file) => {
+      await put(database, 'a');
+      await database.close();
+      const upgrades = { 1: 'ALTER TABLE things ADD COLUMN colour TEXT', 2: "UPDATE things SET colour = 'red'" };
+      const upgraded = await Database.open(file, { ...SCHEMA, version: 3, upgrades });
+      assert.equal(upgraded.get('SELECT colour FROM things')?.colour, 'red');
+      await upgraded.close();
+      await assert.rejects(Database.open(file, { ...SCHEMA, version: 4, upgrades }), DamagedDatabase);
+    }));
+
   it("does not take another program's database for its own", () =>
     withDatabase(async (database, file) => {
       await database.close();

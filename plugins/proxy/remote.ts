@@ -1,4 +1,5 @@
 /** The process behind a proxy plugin: late, dying, hanging or lying, it costs one call an error and nobody else anything. */
+import { setTimeout as interruptible } from 'node:timers/promises';
 import { dataLoss, deadlineExceeded, hasCode, KeelsonError, unavailable } from '../../kernel/errors.js';
 import type { ProxySettings } from '../../lib/proxy-settings.js';
 import { Channel } from '../../lib/rpc/channel.js';
@@ -9,10 +10,14 @@ import type { CallOptions, Stub } from '../../lib/rpc/stub.js';
 /** Most milliseconds between two attempts to connect again. */
 const MAX_BACKOFF = 3000;
 
+/** Milliseconds before a call that waits is made for the second time. */
+const MIN_PAUSE = 100;
+
 export class Remote {
   readonly name: string;
   readonly #settings: ProxySettings;
   readonly #channel: Channel;
+  readonly #closing = new AbortController();
 
   constructor(name: string, settings: ProxySettings) {
     this.name = name;
@@ -27,14 +32,38 @@ export class Remote {
   /**
    * Makes one call once the socket answers. UNAVAILABLE when it does not, or
    * dies meanwhile; DEADLINE_EXCEEDED when the call is not answered in time;
-   * errors of the process itself are passed on with its name.
+   * errors of the process itself are passed on with its name. `extra`: seconds
+   * that the call takes because it was asked to.
    */
-  async call<T>(what: string, make: (options: CallOptions) => Promise<T>, scope: CallOptions = {}): Promise<T> {
+  async call<T>(
+    what: string,
+    make: (options: CallOptions) => Promise<T>,
+    scope: CallOptions = {},
+    extra = 0,
+  ): Promise<T> {
     await this.#connected();
     try {
-      return await make({ timeout: this.#settings.timeout * 1000, ...scope });
+      return await make({ timeout: (this.#settings.timeout + extra) * 1000, ...scope });
     } catch (error) {
       throw this.explain(what, error);
+    }
+  }
+
+  /**
+   * A call that takes as long as what it waits for, whatever becomes of the process meanwhile: it is made again while
+   * that is UNAVAILABLE, until the caller has gone or this is closed.
+   */
+  async outlast<T>(what: string, make: (options: CallOptions) => Promise<T>, scope: CallOptions): Promise<T> {
+    const signal = AbortSignal.any([this.#closing.signal, ...(scope.signal ? [scope.signal] : [])]);
+    for (let pause = MIN_PAUSE; ; pause = Math.min(2 * pause, MAX_BACKOFF)) {
+      try {
+        await this.#connected();
+        return await make({ ...scope, signal });
+      } catch (error) {
+        if (signal.aborted || !hasCode(error, 'UNAVAILABLE')) throw this.explain(what, error);
+      }
+      await interruptible(pause, undefined, { signal }).catch(() => undefined);
+      if (signal.aborted) throw signal.reason;
     }
   }
 
@@ -62,6 +91,7 @@ export class Remote {
   }
 
   close(): void {
+    this.#closing.abort(unavailable(`proxy plugin "${this.name}" stops`));
     this.#channel.close();
   }
 

@@ -8,6 +8,7 @@ export * from './kernel.js';
 export * from './layout.js';
 export * from './leaks.js';
 export * from './memory.js';
+export * from './memory-sandboxes.js';
 export * from './memory-store.js';
 export * from './registry.js';
 export * from './scratch.js';
