@@ -19,7 +19,7 @@ import { remoteMetadata } from './metadata.remote.js';
 import { type MetadataOptions, type MetadataServices, type OpenMetadata, SN } from './metadata.workbench.js';
 
 /** Collections run when asked for, and when something expires. */
-const STILL = { startup_delay: '10h', schedule_delay: '0ms', mutation_threshold: 0, deletion_threshold: 0 };
+export const STILL = { startup_delay: '10h', schedule_delay: '0ms', mutation_threshold: 0, deletion_threshold: 0 };
 
 /** What serves the records to clients. */
 const SERVICES = ['content', 'snapshots', 'images', 'containers', 'namespaces', 'leases'].map(
