@@ -51,9 +51,9 @@ export class MemorySnapshotter implements Snapshotter {
     this.#refuseTaken(name);
     const snapshot = this.#snapshot(key);
     if (snapshot.kind !== 'active') throw failedPrecondition(`snapshot "${key}" is not active`);
-    if (parent !== undefined && snapshot.parent !== '')
-      throw failedPrecondition(`snapshot "${key}" has the parent "${snapshot.parent}" already`);
-    const given = parent ?? snapshot.parent;
+    const given = parent || snapshot.parent;
+    if (snapshot.parent !== '' && snapshot.parent !== given)
+      throw invalidArgument(`snapshot "${key}" was prepared on "${snapshot.parent}" and cannot be put on "${given}"`);
     this.#refuseParent(given);
     this.snapshots.delete(key);
     const time = now();

@@ -162,7 +162,7 @@ describe('the guide', () => {
     for (const name of await readdir(join(TOP, 'kernel/contracts'))) {
       const contract = await readFile(join(TOP, 'kernel/contracts', name), 'utf8');
       for (const [, token] of contract.matchAll(/^export const (\w+) = (?:one|many)</gm))
-        assert.match(testing, new RegExp(`^\\|.*\`${token}\`.*\\|.+\\|$`, 'm'), token);
+        assert.match(testing, new RegExp(`^\\|.*\`${token}\`.*\\|.+\\|$`, 'm'), `testing.md: ${token}`);
     }
   });
 

@@ -201,6 +201,47 @@ export const metadataMutants: readonly Mutant<MetadataSubject>[] = [
       },
     },
   })),
+  mutant('what is made while a collection runs is taken by it', /issues\/2695/, ({ collector, content }) => ({
+    collector: {
+      async collect() {
+        const [scope = { namespace: 'a' }] = NAMESPACES;
+        const stats = await collector.collect();
+        for await (const { digest } of content.walk(scope)) await content.delete(scope, digest);
+        return stats;
+      },
+    },
+  })),
+  mutant('what is said to be here is not held', /pull\/10764/, ({ snapshots }) => ({
+    snapshots: {
+      prepare: ({ namespace }, ...asked) => snapshots.prepare({ namespace }, ...asked),
+    },
+  })),
+  mutant('content that nobody promised is not recorded', /issues\/3394/, ({ content }) => ({
+    content: {
+      async writer(scope, options) {
+        const writer = await content.writer(scope, options);
+        return altered(writer, {
+          async commit(expectation) {
+            const info = await writer.commit(expectation);
+            if (!expectation.expected) await content.delete(scope, info.digest);
+            return info;
+          },
+        });
+      },
+    },
+  })),
+  mutant('filters do not know quotes', /issues\/2494/, ({ containers }) => ({
+    containers: {
+      list: (scope, filters = []) =>
+        containers.list(
+          scope,
+          filters.map((filter) => filter.replaceAll('"', '')),
+        ),
+    },
+  })),
+  mutant('who waits for a lease waits for its own alone', /pull\/42020/, ({ leases }) => ({
+    leases: { delete: (scope, id) => leases.delete(scope, id) },
+  })),
   mutant('an update by mask answers with what it was given', /pull\/1366/, ({ containers }) => ({
     containers: {
       async update(scope, container, mask) {
