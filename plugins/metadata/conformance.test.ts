@@ -4,7 +4,7 @@ import { metadataConformance } from '../../test/conformance/metadata.js';
 import { openMetadataBench } from '../../test/harness/metadata-bench.js';
 
 const unavailable = async () => undefined;
-const can = { truncateAnywhere: true, measureCollections: true, collectAtOnce: true, isolate: true, anyLabelKey: true };
+const can = { truncateAnywhere: true, measureCollections: true, collectAtOnce: true, isolate: true };
 
 metadataConformance(
   { describe, it },
@@ -23,7 +23,6 @@ metadataConformance(
       measureCollections: false,
       collectAtOnce: false,
       isolate: true,
-      anyLabelKey: false,
     },
     open: throughGrpc,
   },

@@ -223,7 +223,6 @@ export async function packageKits(runner: CollectingRunner, options: Conformance
         truncateAnywhere: can('truncateAnywhere'),
         measureCollections: can('measureCollections'),
         collectAtOnce: can('collectAtOnce'),
-        anyLabelKey: can('anyLabelKey'),
         // its configuration is given, once for all
         isolate: false,
       },

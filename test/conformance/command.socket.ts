@@ -131,7 +131,6 @@ export async function socketKits(runner: CollectingRunner, options: ConformanceO
           measureCollections: false,
           collectAtOnce: false,
           isolate: false,
-          anyLabelKey: false,
         },
         open: (root) => records.open(root),
       });

@@ -44,8 +44,6 @@ export interface MetadataSubject extends Subject {
     readonly collectAtOnce: boolean;
     /** Can be opened so that namespaces do not share content. */
     readonly isolate: boolean;
-    /** Keys of labels may be any words; false: `__proto__` is lost on the way. */
-    readonly anyLabelKey: boolean;
   };
   /**
    * The services on a directory, with a snapshotter whose wire id is `native`; called again on the

@@ -38,7 +38,7 @@ async function openTidily(root: string, { sharing }: MetadataOptions): Promise<O
 export const soundMetadata: MetadataSubject = {
   name: 'metadata',
   unavailable: async () => undefined,
-  can: { truncateAnywhere: true, measureCollections: true, collectAtOnce: true, isolate: true, anyLabelKey: true },
+  can: { truncateAnywhere: true, measureCollections: true, collectAtOnce: true, isolate: true },
   open: openTidily,
 };
 

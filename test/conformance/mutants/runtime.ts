@@ -229,7 +229,7 @@ const startsOfTheDeadSucceed: Calls = (real) => ({
     }),
 });
 
-/** While an exec is deleted, nothing else of its task goes on. */
+/** For a while after the deletion of an exec, nobody is told the state of its task. */
 const deletionsHoldUp: Calls = (real) => {
   let free: Promise<unknown> = Promise.resolve();
   return {
@@ -237,9 +237,9 @@ const deletionsHoldUp: Calls = (real) => {
       if (process.execId) free = delay(2 * PATIENCE, undefined, { ref: false });
       return real.delete(scope, process);
     },
-    async exec(...asked) {
+    async state(...asked) {
       await free;
-      return real.exec(...asked);
+      return real.state(...asked);
     },
   };
 };

@@ -141,7 +141,10 @@ export class PlainSnapshotter implements Snapshotter {
   async #removeFiles(directory: string): Promise<void> {
     const place = join(this.#root, directory);
     const mounts = await readFile('/proc/self/mountinfo', 'utf8');
-    if (!mounts.includes(` ${place}/`)) await rm(place, { recursive: true, force: true });
+    if (mounts.includes(` ${place}/`)) return;
+    await rm(place, { recursive: true, force: true }).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EBUSY') throw error;
+    });
   }
 
   async #make(kind: SnapshotKind, key: string, parent: string, labels: Labels): Promise<readonly Mount[]> {
