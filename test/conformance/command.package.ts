@@ -12,6 +12,7 @@ import { Images } from '../../kernel/contracts/images.js';
 import { GarbageCollector, Leases } from '../../kernel/contracts/leases.js';
 import { Namespaces } from '../../kernel/contracts/namespaces.js';
 import { Runtimes } from '../../kernel/contracts/runtime.js';
+import { Sandboxes } from '../../kernel/contracts/sandboxes.js';
 import { Snapshots, Snapshotters } from '../../kernel/contracts/snapshots.js';
 import { discover, load } from '../../kernel/discover.js';
 import { invalidArgument, notFound } from '../../kernel/errors.js';
@@ -61,7 +62,7 @@ async function find(target: string): Promise<Found> {
   return { plugin: found.definition.plugin, told: told.data };
 }
 
-/** What a plugin of records provides, all of it: they refer to each other. */
+/** What a plugin of records provides, all of it: they refer to each other. Sandboxes may be left out. */
 const RECORDS = [Content, Snapshots, Images, Containers, Namespaces, Leases, GarbageCollector];
 
 /** Who provides a `many` to a plugin that uses it. */
@@ -226,7 +227,10 @@ export async function packageKits(runner: CollectingRunner, options: Conformance
         // its configuration is given, once for all
         isolate: false,
       },
-      open: (root) => recordsThrough((events) => start(root, [providing(Events, events)], [Events.id])),
+      open: (root) =>
+        recordsThrough((events) => start(root, [providing(Events, events)], [Events.id]), {
+          hasSandboxes: provided.has(Sandboxes.id),
+        }),
     });
   if (provided.has(GrpcServices.id))
     serviceConformance(runner, { ...base, plugin, config: options.config, beside: await providersFor(plugin) });

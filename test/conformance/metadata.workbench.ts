@@ -5,6 +5,7 @@ import type { Content, ContentInfo } from '../../kernel/contracts/content.js';
 import type { Image, Images } from '../../kernel/contracts/images.js';
 import type { GarbageCollector, Leases } from '../../kernel/contracts/leases.js';
 import type { Namespaces } from '../../kernel/contracts/namespaces.js';
+import type { Sandboxes } from '../../kernel/contracts/sandboxes.js';
 import type { Labels, Scope } from '../../kernel/contracts/scope.js';
 import type { Snapshots } from '../../kernel/contracts/snapshots.js';
 import { type ErrorCode, hasCode } from '../../kernel/errors.js';
@@ -16,6 +17,8 @@ export interface MetadataServices {
   readonly snapshots: Snapshots;
   readonly images: Images;
   readonly containers: Containers;
+  /** Absent where there are none. */
+  readonly sandboxes?: Sandboxes;
   readonly namespaces: Namespaces;
   readonly leases: Leases;
   readonly collector: GarbageCollector;
