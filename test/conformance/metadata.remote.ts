@@ -298,7 +298,8 @@ export function remoteMetadata({
     containers: remoteContainers(at),
     ...(hasSandboxes && { sandboxes: remoteSandboxes(at) }),
     leases: remoteLeases(at),
-    namespaces: remoteNamespaces(client, prefix),
+    // in a namespace, as clients always are: containerd 1.6 tells nobody of a new one without
+    namespaces: remoteNamespaces(client.in(collections), prefix),
     collector: remoteCollector(client.in(collections)),
   };
 }
