@@ -137,13 +137,13 @@ const POD = { namespace: 'pods' };
 const exit = { exitStatus: 3, exitedAt: { seconds: 5n, nanos: 6 } };
 const exited = { exitStatus: 3, exitedAt: 5_000_000_006n };
 
-/** Whoever waits at it has to be let go by its end. */
+/** Whoever waits at it is let go by its end, without a word. */
 function waitedAt(): { readonly service: GrpcService; readonly entered: Promise<void> } {
   const entered = Promise.withResolvers<void>();
   const service = sandboxes({
-    wait(_, { signal }) {
+    wait() {
       entered.resolve();
-      return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+      return never();
     },
   });
   return { service, entered: entered.promise };
@@ -169,6 +169,24 @@ describe('a sandbox controller behind a proxy', () => {
       await serve(sandboxes({ wait: async () => exit }));
       assert.deepEqual(await waiting, exited);
     }, 0.2));
+
+  it('that ends in a call without a word: UNAVAILABLE', () =>
+    scene(async ({ remote, serve }) => {
+      const entered = Promise.withResolvers<void>();
+      const start = (): Promise<never> => {
+        entered.resolve();
+        return never();
+      };
+      const dying = await serve(sandboxes({ start }));
+      const call = fails(
+        new ProxySandboxController(remote).start(POD, 'a'),
+        'UNAVAILABLE',
+        /"other", start of sandbox "a"/,
+      );
+      await entered.promise;
+      await dying.stop();
+      await call;
+    }, 10));
 
   it('is not waited at any longer when the caller has gone, or the proxy is closed', () =>
     scene(async ({ remote, serve }) => {

@@ -45,7 +45,7 @@ export class Remote {
     try {
       return await make({ timeout: (this.#settings.timeout + extra) * 1000, ...scope });
     } catch (error) {
-      throw this.explain(what, error);
+      throw this.explain(what, error, scope.signal);
     }
   }
 
@@ -60,7 +60,8 @@ export class Remote {
         await this.#connected();
         return await make({ ...scope, signal });
       } catch (error) {
-        if (signal.aborted || !hasCode(error, 'UNAVAILABLE')) throw this.explain(what, error);
+        const failure = this.explain(what, error, signal);
+        if (signal.aborted || !hasCode(failure, 'UNAVAILABLE')) throw failure;
       }
       await interruptible(pause, undefined, { signal }).catch(() => undefined);
       if (signal.aborted) throw signal.reason;
@@ -82,9 +83,12 @@ export class Remote {
     return dataLoss(`proxy plugin "${this.name}" ${what}`, { remedy: 'it is broken: ask its makers' });
   }
 
-  explain(what: string, error: unknown): unknown {
+  /** `signal`: by which the caller may have cancelled; a call that nobody cancelled was let go by a process that ends. */
+  explain(what: string, error: unknown, signal?: AbortSignal): unknown {
     if (!isExpected(error)) return error;
     const doing = `proxy plugin "${this.name}", ${what}`;
+    if (hasCode(error, 'CANCELED') && signal?.aborted !== true)
+      return unavailable(`${doing}: the process has let go of the call`, { cause: error });
     if (hasCode(error, 'DEADLINE_EXCEEDED'))
       return deadlineExceeded(`${doing}: no answer within ${this.#settings.timeout} s`, { cause: error });
     return new KeelsonError(error.code, `${doing}: ${error.message}`, { cause: error });

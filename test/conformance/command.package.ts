@@ -28,6 +28,7 @@ import { type DifferSubject, differConformance } from './differ.js';
 import { eventsConformance } from './events.js';
 import { recordsThrough } from './metadata.doors.js';
 import { metadataConformance } from './metadata.js';
+import { providersFor } from './providers.js';
 import { runtimeConformance } from './runtime.js';
 import { serviceConformance } from './service.js';
 import { snapshotterConformance } from './snapshotter.js';
@@ -64,39 +65,6 @@ async function find(target: string): Promise<Found> {
 
 /** What a plugin of records provides, all of it: they refer to each other. Sandboxes may be left out. */
 const RECORDS = [Content, Snapshots, Images, Containers, Namespaces, Leases, GarbageCollector];
-
-/** Who provides a `many` to a plugin that uses it. */
-const USUAL: Readonly<Record<string, string>> = {
-  [Snapshotters.id]: 'snapshot-vfs',
-  [Differs.id]: 'diff',
-  [Runtimes.id]: 'runtime-runc',
-};
-
-/** The plugins of the tree that provide, at first or second hand, what the plugin requires. */
-async function providersFor(plugin: Plugin, except: readonly string[] = []): Promise<readonly string[]> {
-  const tree = await Promise.all(
-    Object.entries(builtins).map(async ([id, read]): Promise<readonly [string, Plugin]> => [id, (await read()).plugin]),
-  );
-  const chosen = new Map<string, Plugin>();
-  const add = (needing: Plugin): void => {
-    for (const token of tokensOf(needing.requires)) {
-      if (
-        except.includes(token.id) ||
-        tokensOf(plugin.provides).some(({ id, arity }) => id === token.id && arity === 'one')
-      )
-        continue;
-      const provider =
-        token.arity === 'many'
-          ? tree.find(([id]) => id === USUAL[token.id])
-          : tree.find(([, candidate]) => tokensOf(candidate.provides).some(({ id }) => id === token.id));
-      if (provider === undefined || chosen.has(provider[0])) continue;
-      chosen.set(...provider);
-      add(provider[1]);
-    }
-  };
-  add(plugin);
-  return [...chosen.keys()];
-}
 
 const missing = (plugin: Plugin) => notFound(`plugin "${plugin.id}" provides nothing under the id "${plugin.wire.id}"`);
 
