@@ -4,7 +4,13 @@ import { metadataConformance } from '../../test/conformance/metadata.js';
 import { openMetadataBench } from '../../test/harness/metadata-bench.js';
 
 const unavailable = async () => undefined;
-const can = { truncateAnywhere: true, measureCollections: true, collectAtOnce: true, isolate: true };
+const can = {
+  truncateAnywhere: true,
+  measureCollections: true,
+  collectAtOnce: true,
+  keepSandboxes: true,
+  isolate: true,
+};
 
 metadataConformance(
   { describe, it },
@@ -22,6 +28,7 @@ metadataConformance(
       truncateAnywhere: false,
       measureCollections: false,
       collectAtOnce: false,
+      keepSandboxes: true,
       isolate: true,
     },
     open: throughGrpc,

@@ -192,6 +192,7 @@ export async function packageKits(runner: CollectingRunner, options: Conformance
         truncateAnywhere: can('truncateAnywhere'),
         measureCollections: can('measureCollections'),
         collectAtOnce: can('collectAtOnce'),
+        keepSandboxes: provided.has(Sandboxes.id),
         // its configuration is given, once for all
         isolate: false,
       },

@@ -44,6 +44,7 @@ export async function socketKits(runner: CollectingRunner, options: ConformanceO
   const resources = new AsyncDisposableStack();
   using client = connect({ address });
   const { version, revision } = await client.version.version({}, { timeout: 5000 });
+  const { plugins: services } = await client.introspection.plugins({ filters: ['type==io.containerd.grpc.v1'] });
   const name = address;
 
   const kits: Readonly<Record<string, () => void>> = {
@@ -130,6 +131,7 @@ export async function socketKits(runner: CollectingRunner, options: ConformanceO
           truncateAnywhere: false,
           measureCollections: false,
           collectAtOnce: false,
+          keepSandboxes: services.some(({ id }) => id === 'sandboxes'),
           isolate: false,
         },
         open: (root) => records.open(root),

@@ -14,12 +14,12 @@ const newSandbox = (id: string, more: Partial<NewSandbox> = {}): NewSandbox => (
   ...more,
 });
 
-/** The kit asks nothing of sandboxes where there are none. */
 const ofSandboxes =
   (check: (sandboxes: Sandboxes, bench: MetadataBench) => Promise<void>): Checks[string] =>
   async (bench) => {
     const { sandboxes } = bench.services;
-    if (sandboxes !== undefined) await check(sandboxes, bench);
+    assert.ok(sandboxes, 'the subject says that it keeps sandboxes, and gives none');
+    await check(sandboxes, bench);
   };
 
 export const sandboxChecks: Checks = {

@@ -38,6 +38,7 @@ const GROUPS: Readonly<Record<string, Checks>> = {
 export function metadataConformance(runner: Runner, subject: MetadataSubject): void {
   runner.describe(`metadata ${subject.name}`, () => {
     for (const [group, checks] of Object.entries(GROUPS)) {
+      if (group === 'sandboxes' && !subject.can.keepSandboxes) continue;
       runner.describe(group, () => {
         for (const [title, check] of Object.entries(checks)) {
           const sharing = title.startsWith('isolated') ? 'isolated' : 'shared';

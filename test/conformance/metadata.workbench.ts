@@ -17,7 +17,7 @@ export interface MetadataServices {
   readonly snapshots: Snapshots;
   readonly images: Images;
   readonly containers: Containers;
-  /** Absent where there are none. */
+  /** Absent where none are kept. */
   readonly sandboxes?: Sandboxes;
   readonly namespaces: Namespaces;
   readonly leases: Leases;
@@ -45,6 +45,8 @@ export interface MetadataSubject extends Subject {
     readonly measureCollections: boolean;
     /** What is made after the call for a collection is not seen by it; false: only what is made after its end. */
     readonly collectAtOnce: boolean;
+    /** Keeps records of sandboxes, which containerd does since 1.7; false: nothing is asked of them. */
+    readonly keepSandboxes: boolean;
     /** Can be opened so that namespaces do not share content. */
     readonly isolate: boolean;
   };

@@ -11,7 +11,13 @@ import { MemorySnapshotter } from './memory-snapshotter.js';
 import { MemoryStore } from './memory-store.js';
 
 const unavailable = async () => undefined;
-const can = { truncateAnywhere: true, measureCollections: true, collectAtOnce: true, isolate: true };
+const can = {
+  truncateAnywhere: true,
+  measureCollections: true,
+  collectAtOnce: true,
+  keepSandboxes: true,
+  isolate: true,
+};
 
 /** Memory outlives what its directory stands for. */
 function remembered<T>(make: () => T): (root: string) => T {

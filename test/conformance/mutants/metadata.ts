@@ -39,7 +39,7 @@ async function openTidily(root: string, { sharing }: MetadataOptions): Promise<O
 export const soundMetadata: MetadataSubject = {
   name: 'metadata',
   unavailable: async () => undefined,
-  can: { truncateAnywhere: true, measureCollections: true, collectAtOnce: true, isolate: true },
+  can: { truncateAnywhere: true, measureCollections: true, collectAtOnce: true, keepSandboxes: true, isolate: true },
   open: openTidily,
 };
 
