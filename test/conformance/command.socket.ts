@@ -123,7 +123,8 @@ export async function socketKits(runner: CollectingRunner, options: ConformanceO
       });
     },
     metadata: () => {
-      const records = resources.use(new RemoteRecords(address));
+      const hasSandboxes = services.some(({ id }) => id === 'sandboxes');
+      const records = resources.use(new RemoteRecords(address, { hasSandboxes }));
       metadataConformance(runner, {
         name,
         unavailable,
@@ -131,7 +132,7 @@ export async function socketKits(runner: CollectingRunner, options: ConformanceO
           truncateAnywhere: false,
           measureCollections: false,
           collectAtOnce: false,
-          keepSandboxes: services.some(({ id }) => id === 'sandboxes'),
+          keepSandboxes: hasSandboxes,
           isolate: false,
         },
         open: (root) => records.open(root),

@@ -98,12 +98,14 @@ const MARK = { typeUrl: 'kit.Mark', value: new Uint8Array(0) };
 /** How the kit opens a daemon that it must not restart: each directory stands for a prefix of namespaces. */
 export class RemoteRecords implements AsyncDisposable {
   readonly #address: string;
+  readonly #hasSandboxes: boolean;
   #current:
     | { readonly directory: string; readonly client: Client; readonly prefix: string; readonly collections: string }
     | undefined;
 
-  constructor(address: string) {
+  constructor(address: string, { hasSandboxes }: { readonly hasSandboxes: boolean }) {
     this.#address = address;
+    this.#hasSandboxes = hasSandboxes;
   }
 
   async open(directory: string): Promise<OpenMetadata> {
@@ -118,13 +120,12 @@ export class RemoteRecords implements AsyncDisposable {
       };
     }
     const { client, prefix, collections } = this.#current;
-    const { plugins } = await client.introspection.plugins({});
-    const idsOf = (wanted: string): string[] => plugins.flatMap(({ type, id }) => (type === wanted ? [id] : []));
-    const snapshotters = idsOf('io.containerd.snapshotter.v1');
-    const hasSandboxes = idsOf('io.containerd.grpc.v1').includes('sandboxes');
+    const filter = { filters: ['type==io.containerd.snapshotter.v1'] };
+    const { plugins } = await client.introspection.plugins(filter);
+    const snapshotters = plugins.map(({ id }) => id);
     const events = await RemoteTold.open(client, prefix);
     return {
-      services: remoteMetadata({ client, prefix, snapshotters, hasSandboxes, collections }),
+      services: remoteMetadata({ client, prefix, snapshotters, hasSandboxes: this.#hasSandboxes, collections }),
       events: events.seen,
       settled: () => events.settled(),
       close: () => events.close(),
@@ -136,7 +137,8 @@ export class RemoteRecords implements AsyncDisposable {
     if (this.#current === undefined) return;
     const { client, prefix, collections } = this.#current;
     this.#current = undefined;
-    const services = remoteMetadata({ client, prefix, snapshotters: [], hasSandboxes: false, collections });
+    const hasSandboxes = this.#hasSandboxes;
+    const services = remoteMetadata({ client, prefix, snapshotters: [], hasSandboxes, collections });
     for (const { name } of await services.namespaces.list()) await emptied(services, { namespace: name });
     await services.collector.collect();
     for (const { name } of await services.namespaces.list()) await services.namespaces.delete(name);
@@ -146,8 +148,12 @@ export class RemoteRecords implements AsyncDisposable {
 }
 
 /** Takes away what holds anything; the rest is for the collector. */
-async function emptied({ containers, images, leases, content, snapshots }: MetadataServices, scope: Scope) {
+async function emptied(
+  { containers, sandboxes, images, leases, content, snapshots }: MetadataServices,
+  scope: Scope,
+): Promise<void> {
   for (const { id } of await containers.list(scope)) await containers.delete(scope, id);
+  for (const { id } of (await sandboxes?.list(scope)) ?? []) await sandboxes?.delete(scope, id);
   for (const { name } of await images.list(scope)) await images.delete(scope, name);
   for (const { id } of await leases.list(scope)) await leases.delete(scope, id);
   for await (const { digest } of content.walk(scope)) await content.update(scope, digest, {});

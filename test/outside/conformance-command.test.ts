@@ -156,7 +156,8 @@ describe('keelson conformance SOCKET', () => {
 
   it("looks at the records of Debian's containerd, when it collects only when asked", async () => {
     await using daemon = await Daemon.start({ kind: 'containerd', config: STOCK_STILL });
-    await passes(3, daemon.address, '--kit', 'metadata', '--only', 'issues/');
+    for (const check of ['issues/3394', 'issues/2494'])
+      await passes(1, daemon.address, '--kit', 'metadata', '--only', check);
     const insisting = ['--only', 'deletion may insist on a target'];
     const { stdout, code } = await conformance(daemon.address, '--kit', 'metadata', ...insisting);
     assert.equal(code, 1);
