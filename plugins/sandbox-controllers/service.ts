@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { type ControllerCreateRequest, ControllerDefinition } from '../../api/gen/services/sandbox.js';
 import { Events } from '../../kernel/contracts/events.js';
 import { GrpcServices } from '../../kernel/contracts/grpc.js';
@@ -7,6 +6,7 @@ import type { NewSandbox } from '../../kernel/contracts/sandboxes.js';
 import type { AnyMessage } from '../../kernel/contracts/scope.js';
 import { invalidArgument } from '../../kernel/errors.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { noSettings } from '../../lib/no-settings.js';
 import { implement } from '../../lib/rpc/definition.js';
 import { fromSandboxMessage } from '../../lib/rpc/sandbox.js';
 import { toTimestamp } from '../../lib/rpc/timestamp.js';
@@ -37,7 +37,7 @@ export const plugin = definePlugin({
   id: 'sandbox-controllers-service',
   api: 1,
   wire: { type: 'io.containerd.grpc.v1', id: 'sandbox-controllers' },
-  config: z.object({}).strict(),
+  config: noSettings,
   requires: { controllers: SandboxControllers, events: Events },
   provides: { service: GrpcServices },
   async start({ deps: { controllers, events } }) {

@@ -1,8 +1,8 @@
-import { z } from 'zod';
 import { StoreDefinition } from '../../api/gen/services/sandbox.js';
 import { GrpcServices } from '../../kernel/contracts/grpc.js';
 import { Sandboxes } from '../../kernel/contracts/sandboxes.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { noSettings } from '../../lib/no-settings.js';
 import { implement } from '../../lib/rpc/definition.js';
 import { fromSandboxMessage, toSandboxMessage } from '../../lib/rpc/sandbox.js';
 
@@ -11,7 +11,7 @@ export const plugin = definePlugin({
   id: 'sandboxes-service',
   api: 1,
   wire: { type: 'io.containerd.grpc.v1', id: 'sandboxes' },
-  config: z.object({}).strict(),
+  config: noSettings,
   requires: { sandboxes: Sandboxes },
   provides: { service: GrpcServices },
   async start({ deps: { sandboxes } }) {
