@@ -12,6 +12,7 @@ import { Images } from '../../kernel/contracts/images.js';
 import { GarbageCollector, Leases } from '../../kernel/contracts/leases.js';
 import { Namespaces } from '../../kernel/contracts/namespaces.js';
 import { Runtimes } from '../../kernel/contracts/runtime.js';
+import { SandboxControllers } from '../../kernel/contracts/sandbox-controllers.js';
 import { Sandboxes } from '../../kernel/contracts/sandboxes.js';
 import { Snapshots, Snapshotters } from '../../kernel/contracts/snapshots.js';
 import { discover, load } from '../../kernel/discover.js';
@@ -30,6 +31,7 @@ import { recordsThrough } from './metadata.doors.js';
 import { metadataConformance } from './metadata.js';
 import { providersFor } from './providers.js';
 import { runtimeConformance } from './runtime.js';
+import { sandboxControllerConformance } from './sandbox-controller.js';
 import { serviceConformance } from './service.js';
 import { snapshotterConformance } from './snapshotter.js';
 
@@ -200,6 +202,17 @@ export async function packageKits(runner: CollectingRunner, options: Conformance
         recordsThrough((events) => start(root, [providing(Events, events)], [Events.id]), {
           hasSandboxes: provided.has(Sandboxes.id),
         }),
+    });
+  if (provided.has(SandboxControllers.id))
+    sandboxControllerConformance(runner, {
+      ...base,
+      can: { update: can('update'), measure: can('measure') },
+      async open() {
+        const kernel = await start();
+        const controller = kernel.get(SandboxControllers).get(plugin.wire.id);
+        if (controller === undefined) throw missing(plugin);
+        return { controller, close: async () => kernel[Symbol.asyncDispose]() };
+      },
     });
   if (provided.has(GrpcServices.id))
     serviceConformance(runner, { ...base, plugin, config: options.config, beside: await providersFor(plugin) });

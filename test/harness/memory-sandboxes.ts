@@ -26,6 +26,16 @@ export interface MemorySandbox {
 
 const NOWHERE = { address: '', version: 0 } as const;
 
+/** What the work resolves to, unless the caller goes before. */
+function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  const { promise, reject } = Promise.withResolvers<never>();
+  const leave = (): void => reject(signal.reason);
+  signal.addEventListener('abort', leave, { once: true });
+  if (signal.aborted) leave();
+  return Promise.race([work, promise]).finally(() => signal.removeEventListener('abort', leave));
+}
+
 const keyOf = ({ namespace }: Scope, id: string): string => `${namespace}/${id}`;
 
 export class MemorySandboxController implements SandboxController {
@@ -57,7 +67,7 @@ export class MemorySandboxController implements SandboxController {
   }
 
   async wait(scope: Scope, id: string): Promise<ExitStatus> {
-    return this.#sandbox(scope, id).exit.promise;
+    return untilAborted(this.#sandbox(scope, id).exit.promise, scope.signal);
   }
 
   async status(scope: Scope, id: string, verbose: boolean): Promise<SandboxStatus> {
