@@ -13,6 +13,12 @@ const MAX_BACKOFF = 3000;
 /** Milliseconds before a call that waits is made for the second time. */
 const MIN_PAUSE = 100;
 
+/** How a call was made that failed. */
+interface Made {
+  readonly signal?: AbortSignal;
+  readonly seconds?: number;
+}
+
 export class Remote {
   readonly name: string;
   readonly #settings: ProxySettings;
@@ -42,10 +48,11 @@ export class Remote {
     extra = 0,
   ): Promise<T> {
     await this.#connected();
+    const seconds = this.#settings.timeout + extra;
     try {
-      return await make({ timeout: (this.#settings.timeout + extra) * 1000, ...scope });
+      return await make({ timeout: seconds * 1000, ...scope });
     } catch (error) {
-      throw this.explain(what, error, scope.signal);
+      throw this.explain(what, error, { ...scope, seconds });
     }
   }
 
@@ -60,7 +67,7 @@ export class Remote {
         await this.#connected();
         return await make({ ...scope, signal });
       } catch (error) {
-        const failure = this.explain(what, error, signal);
+        const failure = this.explain(what, error, { signal });
         if (signal.aborted || !hasCode(failure, 'UNAVAILABLE')) throw failure;
       }
       await interruptible(pause, undefined, { signal }).catch(() => undefined);
@@ -84,13 +91,13 @@ export class Remote {
   }
 
   /** `signal`: by which the caller may have cancelled; a call that nobody cancelled was let go by a process that ends. */
-  explain(what: string, error: unknown, signal?: AbortSignal): unknown {
+  explain(what: string, error: unknown, { signal, seconds = this.#settings.timeout }: Made = {}): unknown {
     if (!isExpected(error)) return error;
     const doing = `proxy plugin "${this.name}", ${what}`;
     if (hasCode(error, 'CANCELED') && signal?.aborted !== true)
       return unavailable(`${doing}: the process has let go of the call`, { cause: error });
     if (hasCode(error, 'DEADLINE_EXCEEDED'))
-      return deadlineExceeded(`${doing}: no answer within ${this.#settings.timeout} s`, { cause: error });
+      return deadlineExceeded(`${doing}: no answer within ${seconds} s`, { cause: error });
     return new KeelsonError(error.code, `${doing}: ${error.message}`, { cause: error });
   }
 
