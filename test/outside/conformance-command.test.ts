@@ -88,6 +88,19 @@ describe('keelson conformance PACKAGE', () => {
     await passes(6, place, '--config', file, '--only', 'https://');
   });
 
+  it('looks at the sandbox controller of a package', async () => {
+    const place = await newPackage('conformance-own-pods');
+    const manifest = { name: 'keelson-own-pods', version: '1.0.0', type: 'module', exports: './index.js' };
+    await writeFile(join(place, 'package.json'), JSON.stringify(manifest));
+    await writeFile(
+      join(place, 'index.js'),
+      `import { SandboxControllers } from 'keelson/contracts/sandbox-controllers';
+      import { MemorySandboxController, providing } from 'keelson/testing';
+      export const plugin = providing(SandboxControllers, new MemorySandboxController(), 'own');`,
+    );
+    await passes(12, place);
+  });
+
   it('tells what is broken, and fails', async () => {
     const place = await built('service-greeter', (text) => text.replace("fullName: 'example.", "fullName: 'Example-"));
     const { stdout, code } = await conformance(place);
