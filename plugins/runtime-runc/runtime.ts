@@ -235,7 +235,7 @@ export class RuncRuntime extends TaskForwarder implements Runtime {
     const link = await this.#links.get(namespace, this.#groupOf(namespace, task, spec));
     const bundle = join(this.#links.bundles(namespace), task.id);
     const files = { runtime: task.runtime, address: `unix://${link.address}` };
-    await makeBundle(bundle, { id: task.id, spec: task.spec.value, rootGid: spec.rootGid, files });
+    makeBundle(bundle, { id: task.id, spec: task.spec.value, rootGid: spec.rootGid, files });
     // Counted from now on, so that a supervisor that dies meanwhile is brought back, which cleans up.
     link.addTask(1);
     try {

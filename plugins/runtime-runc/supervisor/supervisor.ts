@@ -21,6 +21,7 @@ import type { Process } from './process.js';
 import { Reaper } from './reaper.js';
 import { ShimGroup } from './shim-group.js';
 import { readSpec } from './spec.js';
+import { startMade } from './start.js';
 import { Task } from './task.js';
 
 /** Everything a task needs that follows from its record. */
@@ -97,6 +98,7 @@ export class Supervisor {
       reaper: this.reaper,
       events: this.events,
       startExec: (owner, exec) => this.#startExec(runtime, making, owner, exec),
+      startContainer: (over) => startMade({ id: record.id, bundle, runtime, over }),
       removeContainer: () => removeStopped({ id: record.id, bundle, runtime }),
       unmount: () => unmountRootfs(bundle),
       onError,

@@ -42,6 +42,8 @@ export interface TaskParts {
   readonly events: EventLog;
   /** Makes an exec's process: runs the runtime, and takes over what it made. */
   startExec(task: Task, process: Process): Promise<void>;
+  /** Starts the container, which has been made. */
+  startContainer(over: Promise<void>): Promise<void>;
   /** Removes what the runtime keeps of the container, which has ended. */
   removeContainer(): Promise<void>;
   /** Unmounts the root filesystem, if it was mounted for the task. */
@@ -134,8 +136,8 @@ export class Task {
   }
 
   async #startInit(process: Process): Promise<void> {
-    const { runtime } = this.#parts;
-    await process.start(() => (process.record.task?.restored ? Promise.resolve() : runtime.start(this.id)));
+    const { startContainer } = this.#parts;
+    await process.start(() => (process.record.task?.restored ? Promise.resolve() : startContainer(process.over)));
     this.#parts.events.publish('/tasks/start', TaskStart, { containerId: this.id, pid: process.record.pid });
   }
 
