@@ -4,6 +4,7 @@ import { flushCompileCache } from 'node:module';
 import type { Logger } from 'pino';
 import { type LoadOptions, loadConfig } from '../../config/load.js';
 import { type Kernel, messageOf } from '../../kernel/index.js';
+import { tidyAtRest } from '../../lib/rest.js';
 import { VERSION } from '../../lib/version.js';
 import { Faults } from './faults.js';
 import { openLog } from './log.js';
@@ -38,6 +39,7 @@ export async function runDaemon(options: LoadOptions): Promise<number> {
   await notify('READY=1', log);
   log.info({ millis: Math.round(performance.now()) }, 'ready');
   flushCompileCache();
+  tidyAtRest();
   await aborted(stopping);
   await notify('STOPPING=1', log);
   return stop(kernel, log);

@@ -9,6 +9,7 @@ import { closeSync, existsSync, realpathSync, rmSync, writeSync } from 'node:fs'
 import { failedPrecondition } from '../../../kernel/errors.js';
 import { lockFile } from '../../../lib/linux/lock.js';
 import { becomeSubreaper } from '../../../lib/linux/process.js';
+import { tidyAtRest } from '../../../lib/rest.js';
 import { NOTHING_KEPT, takeKept } from '../../../lib/supervisor/kept.js';
 import { SOCKET } from '../../../lib/supervisor/layout.js';
 import { removeNamespaceGroup } from '../../../lib/supervisor/namespace-group.js';
@@ -97,6 +98,7 @@ async function serve(): Promise<void> {
   }, IDLE_LOOK);
   log('info', 'serving', { namespace: settings.namespace, group: settings.group, tasks: [...supervisor.tasks].length });
   tellParent('ready');
+  tidyAtRest();
 }
 
 for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const)

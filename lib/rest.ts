@@ -1,0 +1,46 @@
+/**
+ * Giving memory back at rest. V8 collects when there is something to allocate,
+ * and the C library keeps what was freed: a process that has nothing to do any
+ * more would hold on to what its last work left behind, for hours.
+ */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { internal } from '../kernel/errors.js';
+import { trimMemory } from './linux/memory.js';
+
+/** Milliseconds between two looks whether there is anything to do. */
+const LOOK = 2000;
+/** Microseconds of processor time between two looks that are no work yet. */
+const AT_REST = 20_000;
+/** Microseconds of work after which there may be something to give back. */
+const WORTHWHILE = 50_000;
+
+function collector(): () => void {
+  setFlagsFromString('--expose-gc');
+  const gc: unknown = runInNewContext('gc');
+  setFlagsFromString('--no-expose-gc');
+  if (typeof gc === 'function') return () => gc();
+  throw internal('V8 offers no collection of garbage');
+}
+
+function worked(): number {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+}
+
+/** From now on this process gives memory back when it comes to rest. Keeps nothing alive. */
+export function tidyAtRest(): void {
+  const collect = collector();
+  let before = worked();
+  let tidied = before;
+  setInterval(() => {
+    const now = worked();
+    const isAtRest = now - before < AT_REST;
+    before = now;
+    if (!isAtRest || now - tidied < WORTHWHILE) return;
+    collect();
+    trimMemory();
+    before = worked();
+    tidied = before;
+  }, LOOK).unref();
+}
