@@ -12,7 +12,7 @@ import type { SupervisorSettings } from '../../../lib/supervisor/settings.js';
 import { parseOptions } from '../options.js';
 import { removeRecord, writeRecord } from '../records.js';
 import { withConsoleSize } from './console-size.js';
-import { discardContainer, removeStopped, unmountRootfs } from './discard.js';
+import { discardContainer, removeStopped } from './discard.js';
 import { EventLog } from './events.js';
 import { logError } from './log.js';
 import { type MakeContext, makeProcess } from './make.js';
@@ -100,7 +100,6 @@ export class Supervisor {
       startExec: (owner, exec) => this.#startExec(runtime, making, owner, exec),
       startContainer: (over) => startMade({ id: record.id, bundle, runtime, over }),
       removeContainer: () => removeStopped({ id: record.id, bundle, runtime }),
-      unmount: () => unmountRootfs(bundle),
       onError,
     });
     return { task, runtime, making };

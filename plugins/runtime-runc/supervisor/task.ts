@@ -44,10 +44,8 @@ export interface TaskParts {
   startExec(task: Task, process: Process): Promise<void>;
   /** Starts the container, which has been made. */
   startContainer(over: Promise<void>): Promise<void>;
-  /** Removes what the runtime keeps of the container, which has ended. */
+  /** Removes what there is of the container, which has ended: what the runtime keeps, and mounts. */
   removeContainer(): Promise<void>;
-  /** Unmounts the root filesystem, if it was mounted for the task. */
-  unmount(): Promise<void>;
   onError(error: unknown): void;
 }
 
@@ -206,7 +204,6 @@ export class Task {
     if (!init.stopped) init.signal(SIGKILL);
     await init.told;
     await this.#parts.removeContainer();
-    await this.#parts.unmount();
     this.#oom?.close();
     this.#deleted = true;
     for (const process of this.#processes.values()) process.closeStreams();
