@@ -1,4 +1,3 @@
-import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { mock, test } from 'node:test';
