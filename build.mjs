@@ -8,7 +8,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync 
 import { createRequire, isBuiltin } from 'node:module';
 import { join, relative } from 'node:path';
 import { build } from 'esbuild';
-import { PROGRAMS } from './dist/lib/program.js';
+import { PROCESSES, THREADS } from './dist/lib/program.js';
 
 const top = import.meta.dirname;
 const outdir = join(top, 'dist/programs');
@@ -30,23 +30,16 @@ const APART = {
   'keelsond-publish': 'cli/keelsond/publish',
   'config-places': 'config/places',
   'config-yaml': 'config/yaml',
-  'code-cache': 'lib/code-cache',
 };
 
 /**
- * What starts from code that an earlier run has compiled: scripts, each loaded by a module of that name, and what they
- * export. Not the worker threads, whose code is small, and not what few runs need.
+ * What starts from code that an earlier run has compiled: a bundle NAME.bundle, which NAME.cjs runs. Not the worker
+ * threads, whose code is small, and not what few runs need.
  */
-const KEPT_COMPILED = {
-  ctr: [],
-  dist: [],
-  keelson: [],
-  keelsond: [],
-  'keelsond-daemon': ['runDaemon'],
-  shim: [],
-  'runtime-runc-supervisor': [],
-  'containerd-shim-keelson-v1': [],
-};
+const isKeptCompiled = (name) =>
+  commandLines.some(([commandLine]) => commandLine === name) ||
+  Object.hasOwn(PROCESSES, name) ||
+  name === 'keelsond-daemon';
 
 /** The kits are read as plugin packages read them: from the compiled files that the package exports. */
 const KITS = 'test/conformance/command';
@@ -54,7 +47,9 @@ const KITS = 'test/conformance/command';
 const commandLines = readdirSync(join(top, 'cli'))
   .filter((name) => existsSync(join(top, 'cli', name, 'main.ts')))
   .map((name) => [name, `cli/${name}/main`]);
-const beside = Object.entries(PROGRAMS).filter(([, source]) => existsSync(join(top, `${source}.ts`)));
+const beside = Object.entries({ ...THREADS, ...PROCESSES }).filter(([, source]) =>
+  existsSync(join(top, `${source}.ts`)),
+);
 const entryPoints = Object.fromEntries(
   [...commandLines, ...beside, ...Object.entries(APART)].map(([name, source]) => [name, join(top, `${source}.ts`)]),
 );
@@ -74,14 +69,20 @@ const englishOnly = {
 
 const readApart = {
   name: 'read-apart',
-  setup({ onResolve }) {
+  setup({ onResolve, onLoad }) {
     onResolve({ filter: /^\./ }, ({ kind, path, resolveDir }) => {
       if (kind !== 'dynamic-import') return undefined;
       const source = relative(top, join(resolveDir, path)).replace(/\.js$/, '');
       if (source === KITS) return { path: `../${KITS}.js`, external: true };
       const name = Object.keys(APART).find((key) => APART[key] === source);
-      return name && { path: `./${name}.js`, external: true };
+      if (name === undefined) return undefined;
+      // Required, not imported: a start does without Node's loader of modules.
+      return isKeptCompiled(name) ? { path: name, namespace: 'apart' } : { path: `./${name}.js`, external: true };
     });
+    onResolve({ filter: /./, namespace: 'apart' }, ({ path }) => ({ path, external: true }));
+    onLoad({ filter: /./, namespace: 'apart' }, ({ path }) => ({
+      contents: `module.exports = require('./${path}.cjs')`,
+    }));
   },
 };
 
@@ -96,16 +97,32 @@ const zodByName = {
   },
 };
 
-/** grpc-js serves without a client of its own, but for services that we do not offer: it is made when somebody wants one. */
-const clientOnDemand = {
-  name: 'client-on-demand',
+/** What packages read at once and few runs use, or none of ours: it is read where it is used. */
+const SELDOM_USED = [
+  // grpc-js serves without a client of its own, but for services that we do not offer.
+  {
+    file: /grpc-js\/build\/src\/(channelz|orca)\.js$/,
+    eager: 'const make_client_1 = require("./make-client");',
+    uses: ['make_client_1.', 'require("./make-client").'],
+  },
+  // pino logs by threads to who asks for it.
+  {
+    file: /pino\/lib\/transport\.js$/,
+    eager: "const ThreadStream = require('thread-stream')",
+    uses: ['new ThreadStream(', "new (require('thread-stream'))("],
+  },
+];
+
+const seldomUsed = {
+  name: 'seldom-used',
   setup({ onLoad }) {
-    onLoad({ filter: /grpc-js\/build\/src\/(channelz|orca)\.js$/ }, ({ path }) => {
-      const contents = readFileSync(path, 'utf8');
-      const eager = 'const make_client_1 = require("./make-client");';
-      if (!contents.includes(eager)) throw new Error(`${path} does not read "./make-client" any more as it did`);
-      return { contents: contents.replace(eager, '').replaceAll('make_client_1.', 'require("./make-client").') };
-    });
+    for (const { file, eager, uses } of SELDOM_USED)
+      onLoad({ filter: file }, ({ path }) => {
+        const contents = readFileSync(path, 'utf8');
+        for (const text of [eager, uses[0]])
+          if (!contents.includes(text)) throw new Error(`${path} does not say "${text}" any more`);
+        return { contents: contents.replace(eager, '').replaceAll(...uses) };
+      });
   },
 };
 
@@ -129,9 +146,30 @@ const koffiInside = {
 };
 
 /**
- * A part of Node is loaded when something of it is first used, not when a bundle is linked that mentions it.
+ * esbuild gives each file that imports a CommonJS module an object of its own with a getter for every name in it:
+ * ten thousand of them for Node's parts, made at each start. What `nodeOnDemand` makes needs none.
  */
-const nodeOnDemand = {
+const STANDS_FOR_ITSELF = '__standsForItself';
+
+function sparePartsTheirCopies(path) {
+  const contents = readFileSync(path, 'utf8');
+  const helper = /__toESM=\((\w+),(\w+),(\w+)\)=>\(/;
+  if (!helper.test(contents)) throw new Error(`${path} holds no "__toESM" as esbuild used to write it`);
+  const spared = contents.replace(helper, `__toESM=($1,$2,$3)=>$1?.${STANDS_FOR_ITSELF}?$1:(`);
+  writeFileSync(path, spared);
+}
+
+/** One character beyond Latin-1, of a regular expression say, and V8 holds and scans all of a program at two bytes each. */
+function refuseWide(path) {
+  const wide = /.{0,40}[^ -~\t\n\r]/.exec(readFileSync(path, 'utf8'));
+  if (wide) throw new Error(`${path} holds what is not ASCII, near "${wide[0]}": write it as \\u escape in the source`);
+}
+
+/**
+ * A part of Node is loaded when something of it is first used, not when a bundle is linked that mentions it; what is
+ * `known` of it, not even then.
+ */
+const nodeOnDemand = (known = {}) => ({
   name: 'node-on-demand',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /./ }, ({ path, namespace }) => {
@@ -146,14 +184,15 @@ const nodeOnDemand = {
         return { contents: `module.exports = (...args) => process.getBuiltinModule(${id})(...args)` };
       if (typeof part === 'function') return { contents: `module.exports = process.getBuiltinModule(${id})` };
       const getters = Object.keys(part).map(
-        (name) => `get ${JSON.stringify(name)}() { return load()[${JSON.stringify(name)}] }`,
+        (name) =>
+          `get ${JSON.stringify(name)}() { return ${known[`${path}.${name}`] ?? `load()[${JSON.stringify(name)}]`} }`,
       );
       return {
-        contents: `let part; const load = () => part ??= process.getBuiltinModule(${id}); module.exports = { ${getters} }`,
+        contents: `let part; const load = () => part ??= process.getBuiltinModule(${id}); module.exports = { ${STANDS_FOR_ITSELF}: true, get default() { return load() }, ${getters} }`,
       };
     });
   },
-};
+});
 
 const options = {
   outdir,
@@ -169,7 +208,7 @@ const options = {
   tsconfig: join(top, 'tsconfig.json'),
   // A native addon finds its files beside itself.
   external: ['koffi', '@koromix/*', ...NEVER_LOADED],
-  plugins: [englishOnly, zodByName, readApart, clientOnDemand, nodeOnDemand],
+  plugins: [englishOnly, zodByName, readApart, seldomUsed],
 };
 
 const define = {
@@ -178,13 +217,16 @@ const define = {
   KEELSON_DEFAULT_TOML: JSON.stringify(readFileSync(join(top, 'config/default.toml'), 'utf8')),
 };
 
-const isScript = ([name]) => Object.hasOwn(KEPT_COMPILED, name);
 const entries = Object.entries(entryPoints);
+const [kept, others] = [true, false].map((wanted) =>
+  Object.fromEntries(entries.filter(([name]) => isKeptCompiled(name) === wanted)),
+);
 
 rmSync(outdir, { recursive: true, force: true });
 await build({
   ...options,
-  entryPoints: Object.fromEntries(entries.filter((entry) => !isScript(entry))),
+  plugins: [...options.plugins, nodeOnDemand()],
+  entryPoints: others,
   format: 'esm',
   // CommonJS packages inside an ES module still call require for what Node brings along.
   banner: {
@@ -194,36 +236,39 @@ await build({
 });
 await build({
   ...options,
-  plugins: [koffiInside, ...options.plugins],
-  entryPoints: Object.fromEntries(entries.filter(isScript)),
+  // Each is a process: pino asks.
+  plugins: [koffiInside, ...options.plugins, nodeOnDemand({ 'node:worker_threads.isMainThread': 'true' })],
+  entryPoints: kept,
+  format: 'cjs',
+  outExtension: { '.js': '.bundle' },
+  // The parameters of lib/code-cache.ts.
+  // The same clock as `performance`, for which Node loads six parts of itself.
+  banner: { js: '(function(exports,require,module,__url,__filename){const __now=()=>process.uptime()*1000;' },
+  footer: { js: '})' },
+  define: {
+    ...define,
+    'import.meta.url': '__url',
+    'import.meta.filename': '__filename',
+    'performance.now': '__now',
+  },
+});
+await build({
+  ...options,
+  plugins: [nodeOnDemand()],
+  entryPoints: { 'code-cache': join(top, 'lib/code-cache.ts') },
   format: 'cjs',
   outExtension: { '.js': '.cjs' },
-  // The parameters of lib/code-cache.ts.
-  banner: { js: '(function(exports,require,module,__url,__filename){' },
-  footer: { js: '})' },
-  define: { ...define, 'import.meta.url': '__url', 'import.meta.filename': '__filename' },
 });
-for (const [name, exported] of Object.entries(KEPT_COMPILED)) {
-  const names = exported.length > 0 ? `export const { ${exported} } = ` : '';
-  const digest = createHash('sha256')
-    .update(readFileSync(join(outdir, `${name}.cjs`)))
-    .digest('hex')
-    .slice(0, 16);
-  writeFileSync(
-    join(outdir, `${name}.js`),
-    `import { runBundle } from './code-cache.js';\n${names}runBundle(import.meta.resolve('./${name}.cjs'), '${digest}');\n`,
-  );
-}
-
-/** One character beyond Latin-1, of a regular expression say, and V8 holds and scans all of a program at two bytes each. */
-function refuseWide(path) {
-  const wide = /.{0,40}[^ -~\t\n\r]/.exec(readFileSync(path, 'utf8'));
-  if (wide) throw new Error(`${path} holds what is not ASCII, near "${wide[0]}": write it as \\u escape in the source`);
+for (const name of Object.keys(kept)) {
+  const bundle = join(outdir, `${name}.bundle`);
+  sparePartsTheirCopies(bundle);
+  refuseWide(bundle);
+  const digest = createHash('sha256').update(readFileSync(bundle)).digest('hex').slice(0, 16);
+  const run = `require('./code-cache.cjs').runBundle(\`\${__dirname}/${name}.bundle\`, '${digest}')`;
+  writeFileSync(join(outdir, `${name}.cjs`), `module.exports = ${run};\n`);
 }
 
 for (const name of readdirSync(outdir)) {
-  const path = join(outdir, name);
-  if (path.endsWith('.cjs')) refuseWide(path);
-  const { size } = statSync(path);
+  const { size } = statSync(join(outdir, name));
   process.stdout.write(`dist/programs/${name} ${Math.ceil(size / 1024)} KiB\n`);
 }
