@@ -31,7 +31,8 @@ function worked(): number {
 
 /** From now on this process gives memory back when it comes to rest. Keeps nothing alive. */
 export function tidyAtRest(): void {
-  const collect = collector();
+  // Made when there is nothing else to do, unlike now.
+  let collect: (() => void) | undefined;
   let before = worked();
   // What it took to start counts, too.
   let tidied = 0;
@@ -40,6 +41,7 @@ export function tidyAtRest(): void {
     const isAtRest = now - before < AT_REST;
     before = now;
     if (!isAtRest || now - tidied < WORTHWHILE) return;
+    collect ??= collector();
     collect();
     trimMemory();
     before = worked();
