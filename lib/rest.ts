@@ -19,8 +19,6 @@ function collector(): () => void {
   setFlagsFromString('--expose-gc');
   const gc: unknown = runInNewContext('gc');
   setFlagsFromString('--no-expose-gc');
-  // Else V8 drops the code that was not used between a few collections, and the next call is slow.
-  setFlagsFromString('--no-flush-bytecode');
   // Any other flavour leaves the pages with V8.
   if (typeof gc === 'function') return () => gc({ type: 'major', execution: 'sync', flavor: 'last-resort' });
   throw internal('V8 offers no collection of garbage');
