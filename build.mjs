@@ -111,6 +111,12 @@ const SELDOM_USED = [
     eager: "const ThreadStream = require('thread-stream')",
     uses: ['new ThreadStream(', "new (require('thread-stream'))("],
   },
+  // Who makes a logger matters to those threads alone, and V8 looks for it through every line of the bundle.
+  {
+    file: /pino\/pino\.js$/,
+    eager: "const caller = require('./lib/caller')",
+    uses: ['caller()', 'undefined'],
+  },
 ];
 
 const seldomUsed = {
