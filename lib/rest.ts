@@ -12,8 +12,8 @@ import { trimMemory } from './linux/memory.js';
 const LOOK = 2000;
 /** Microseconds of processor time between two looks that are no work yet. */
 const AT_REST = 20_000;
-/** Microseconds of work after which there may be something to give back. */
-const WORTHWHILE = 50_000;
+/** Microseconds of work after which there may be so much to give back that it is worth some tens of milliseconds. */
+const WORTHWHILE = 100_000;
 
 function collector(): () => void {
   setFlagsFromString('--expose-gc');
