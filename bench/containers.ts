@@ -8,8 +8,10 @@ import type { Comparison } from './statistics.js';
 
 /** Milliseconds after a pull until a daemon is called idle. */
 const SETTLED = 45_000;
+/** Milliseconds after the last start until its containers just run. */
+const RUNNING = 10_000;
 
-/** Memory of a fresh daemon some time after one pull: idle, then with each number of containers that sleep. */
+/** Memory of a fresh daemon some time after one pull: idle, then with each number of containers that have slept for some time. */
 async function footprints(kind: DaemonKind, image: string, counts: readonly number[]): Promise<Memory[]> {
   await using daemon = await Daemon.start({ kind });
   const run = { directory: daemon.directory, id: '' };
@@ -20,6 +22,7 @@ async function footprints(kind: DaemonKind, image: string, counts: readonly numb
   for (const count of counts) {
     await startAll(daemon, image, namesOf('sleep', running, count));
     running = count;
+    await delay(RUNNING);
     memory.push(await memoryOf(run));
   }
   await removeAll(daemon, namesOf('sleep', 0, running));

@@ -4,6 +4,7 @@ import { flushCompileCache } from 'node:module';
 import type { Logger } from 'pino';
 import { type LoadOptions, loadConfig } from '../../config/load.js';
 import { type Kernel, messageOf } from '../../kernel/index.js';
+import { tidyAtRest } from '../../lib/rest.js';
 import { VERSION } from '../../lib/version.js';
 import { Faults } from './faults.js';
 import { openLog } from './log.js';
@@ -39,6 +40,7 @@ export async function runDaemon(options: LoadOptions): Promise<number> {
   const started = kernel.report.plugins().filter(({ outcome }) => outcome === 'ok').length;
   log.info({ millis: Math.round(performance.now()), plugins: started }, 'ready');
   flushCompileCache();
+  tidyAtRest();
   await aborted(stopping);
   await notify('STOPPING=1', log);
   return stop(kernel, log);

@@ -34,8 +34,9 @@ function watchControl(directory: string, listener: () => void): Watch | undefine
   return watch;
 }
 
-/** Version 2: `memory.events` is modified, also for other reasons. */
+/** Version 2: `memory.events` is modified, also for other reasons. It is missing where memory was not delegated. */
 function watchEvents(directory: string, listener: () => void): Watch | undefined {
+  if (!existsSync(join(directory, 'memory.events'))) return undefined;
   const count = (): bigint => readTable(directory, 'memory.events')?.get('oom_kill') ?? 0n;
   let seen = count();
   return watchFile(join(directory, 'memory.events'), IN_MODIFY, () => {

@@ -43,7 +43,11 @@ export function readStat(pid: number): ProcessStat | undefined {
 /** Path of the process's control group by controller; the unified hierarchy (version 2) has the empty name. */
 export function readControlGroups(pid: number): ReadonlyMap<string, string> | undefined {
   const text = readProc(pid, 'cgroup');
-  if (text === undefined) return undefined;
+  return text === undefined ? undefined : parseControlGroups(text);
+}
+
+/** As {@link readControlGroups}, of the text of that file. */
+export function parseControlGroups(text: string): ReadonlyMap<string, string> {
   const groups = new Map<string, string>();
   for (const line of text.trim().split('\n')) {
     const [, controllers = '', ...path] = line.split(':');

@@ -3,10 +3,11 @@
  * task, below that of its namespace, with the spec in `config.json` and the
  * root filesystem mounted on `rootfs`.
  */
-import { chmod, chown, mkdir, readdir, rm, rmdir, writeFile } from 'node:fs/promises';
+import { chmodSync, chownSync, mkdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { alreadyExists, failedPrecondition, invalidArgument } from '../../kernel/errors.js';
-import { isErrno, whileDoing } from '../errno.js';
+import { fileError, isErrno } from '../errno.js';
 import { mountsWithin, unmountAll } from '../linux/mount.js';
 
 /** Directories of the state directory that begin so are not namespaces; no identifier does. */
@@ -56,38 +57,49 @@ export interface NewBundle {
   readonly files: Readonly<Record<string, string>>;
 }
 
-/** Makes the bundle of a task. ALREADY_EXISTS when there is one. Nothing is left after a failure. */
-export const makeBundle = (path: string, bundle: NewBundle): Promise<void> =>
-  whileDoing(`making the bundle of task "${bundle.id}"`, make(path, bundle));
-
-async function make(path: string, { id, spec, rootGid, files }: NewBundle): Promise<void> {
-  await mkdir(join(path, '..'), { recursive: true, mode: 0o711 });
+/**
+ * Makes the bundle of a task. ALREADY_EXISTS when there is one. Nothing is left
+ * after a failure. Synchronous, as is removal: the state directory is in memory,
+ * and a few calls of some microseconds each would wait for a thread each otherwise.
+ */
+export function makeBundle(path: string, bundle: NewBundle): void {
   try {
-    await mkdir(path, { mode: 0o700 });
+    make(path, bundle);
+  } catch (error) {
+    throw fileError(error, `making the bundle of task "${bundle.id}"`);
+  }
+}
+
+function make(path: string, { id, spec, rootGid, files }: NewBundle): void {
+  mkdirSync(join(path, '..'), { recursive: true, mode: 0o711 });
+  try {
+    mkdirSync(path, { mode: 0o700 });
   } catch (error) {
     if (isErrno(error, 'EEXIST')) throw alreadyExists(`task "${id}" exists`);
     throw error;
   }
   try {
     // Root of a user namespace must get through to its root filesystem.
-    if (rootGid !== 0) await chown(path, 0, rootGid);
-    if (rootGid !== 0) await chmod(path, 0o710);
-    await mkdir(join(path, ROOTFS), { mode: 0o711 });
-    await writeFile(join(path, CONFIG), spec, { mode: 0o600 });
-    for (const [name, text] of Object.entries(files)) await writeFile(join(path, name), text, { mode: 0o600 });
+    if (rootGid !== 0) chownSync(path, 0, rootGid);
+    if (rootGid !== 0) chmodSync(path, 0o710);
+    mkdirSync(join(path, ROOTFS), { mode: 0o711 });
+    writeFileSync(join(path, CONFIG), spec, { mode: 0o600 });
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(path, name), text, { mode: 0o600 });
   } catch (error) {
-    await unmake(path, [CONFIG, ...Object.keys(files)]);
+    unmake(path, [CONFIG, ...Object.keys(files)]);
     throw error;
   }
 }
 
 /** By name: to list a directory takes a descriptor, and that there are none left may be why it was not made. */
-async function unmake(path: string, files: readonly string[]): Promise<void> {
-  for (const file of files) await rm(join(path, file), { force: true });
-  await rmdir(join(path, ROOTFS)).catch((error: unknown) => {
+function unmake(path: string, files: readonly string[]): void {
+  for (const file of files) rmSync(join(path, file), { force: true });
+  try {
+    rmdirSync(join(path, ROOTFS));
+  } catch (error) {
     if (!isErrno(error, 'ENOENT')) throw error;
-  });
-  await rmdir(path);
+  }
+  rmdirSync(path);
 }
 
 /**
@@ -98,7 +110,7 @@ export async function removeBundle(bundle: string): Promise<void> {
   await unmountAll(bundle);
   const left = mountsWithin(bundle);
   if (left.length > 0) throw failedPrecondition(`"${left[0]?.target}" of bundle "${bundle}" is still mounted`);
-  await rm(bundle, { recursive: true, force: true });
+  rmSync(bundle, { recursive: true, force: true });
 }
 
 export interface FoundBundle {

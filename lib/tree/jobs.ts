@@ -1,7 +1,7 @@
 /**
  * Work on directory trees without holding up the event loop: what is done in
  * a moment is done at once, the rest in worker threads, which are started when
- * first needed and kept. They do not keep the process alive when idle.
+ * needed and kept for a while. They do not keep the process alive when idle.
  */
 import { Worker } from 'node:worker_threads';
 import { internal, KeelsonError } from '../../kernel/errors.js';
@@ -16,6 +16,8 @@ export type { TreeUsage } from './usage.js';
 const AT_ONCE = 4;
 /** Two, so that one long copy does not hold up everything else. */
 const THREADS = 2;
+/** Milliseconds that a thread without work is kept: it holds several megabytes. */
+const IDLE = 30_000;
 /** Megabytes of heap of one thread for what is soon gone; it takes all it may have. */
 const YOUNG_HEAP = 6;
 
@@ -35,6 +37,7 @@ class Thread {
     resourceLimits: { maxYoungGenerationSizeMb: YOUNG_HEAP },
   });
   #doing: Waiting | undefined;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor() {
     started += 1;
@@ -44,6 +47,7 @@ class Thread {
   }
 
   do(waiting: Waiting): void {
+    clearTimeout(this.#timer);
     this.#doing = waiting;
     this.#worker.ref();
     this.#worker.postMessage(waiting.job);
@@ -54,7 +58,14 @@ class Thread {
     if (outcome.ok) resolve(outcome.usage);
     else reject(new KeelsonError(outcome.code, outcome.message));
     idle.push(this);
+    this.#timer = setTimeout(() => this.#end(), IDLE).unref();
     dispatch();
+  }
+
+  #end(): void {
+    idle.splice(idle.indexOf(this), 1);
+    started -= 1;
+    void this.#worker.terminate();
   }
 
   #die(cause: unknown): void {

@@ -187,8 +187,6 @@ describe('faults of the host', { skip }, () => {
   it('39: few processes: RESOURCE_EXHAUSTED for each call, nothing left, and it recovers', async () => {
     await using bench = await open();
     const keep = await bench.run('sleep 600');
-    // Node starts its threads with the first work for them.
-    await bench.output('true');
     const pid = await supervisor(bench);
     const group = `/sys/fs/cgroup/pids/keelson-test-${process.pid}`;
     const home = /^\d+:pids:(.*)$/m.exec(await readFile(`/proc/${pid}/cgroup`, 'utf8'))?.[1] ?? '/';

@@ -14,6 +14,7 @@ import type {
 } from '../../kernel/contracts/runtime.js';
 import type { AnyMessage, Scope } from '../../kernel/contracts/scope.js';
 import { alreadyExists, hasCode, notFound } from '../../kernel/errors.js';
+import { expectMove } from '../../lib/cgroups/moves.js';
 import { checkIdentifier } from '../../lib/identifier.js';
 import { Limit } from '../../lib/limit.js';
 import { findBundles, makeBundle, removeBundle, type SpecView, viewSpec } from '../../lib/oci/bundle.js';
@@ -230,12 +231,13 @@ export class RuncRuntime extends TaskForwarder implements Runtime {
     const { namespace } = scope;
     checkIdentifier(task.id, 'container id');
     if (this.#tasks.get(namespace)?.has(task.id)) throw alreadyExists(`task "${task.id}" exists`);
+    expectMove();
     const spec = viewSpec(task.id, task.spec.value);
     await this.#escapes.check(findProgram(parseOptions(task.options).binaryName || this.#options.binary));
     const link = await this.#links.get(namespace, this.#groupOf(namespace, task, spec));
     const bundle = join(this.#links.bundles(namespace), task.id);
     const files = { runtime: task.runtime, address: `unix://${link.address}` };
-    await makeBundle(bundle, { id: task.id, spec: task.spec.value, rootGid: spec.rootGid, files });
+    makeBundle(bundle, { id: task.id, spec: task.spec.value, rootGid: spec.rootGid, files });
     // Counted from now on, so that a supervisor that dies meanwhile is brought back, which cleans up.
     link.addTask(1);
     try {
@@ -319,6 +321,7 @@ export class RuncRuntime extends TaskForwarder implements Runtime {
   }
 
   async start(scope: Scope, process: ProcessId): Promise<{ readonly pid: number }> {
+    if (process.execId) expectMove();
     return this.#call(scope, process.id, async (stub, options, { link, bundle }) => {
       const { pid } = await stub.start(toProcessMessage(process), options);
       if (process.execId) link.keepMade(bundle, process.execId);

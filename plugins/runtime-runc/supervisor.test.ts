@@ -203,6 +203,14 @@ describe('a supervisor that is killed', { skip }, () => {
     assert.deepEqual(await bench.topics(task.id, 4), ['create', 'start', 'exit', 'delete']);
   });
 
+  it('at task.start: the next one knows that the container was started', async () => {
+    await using bench = await open();
+    const task = await withFailpoints('task.start=kill', () => bench.create('sleep 600'));
+    await rejects('UNAVAILABLE', task.start());
+    await until('it is known again', async () => (await task.status()) === 'running');
+    await task.end();
+  });
+
   for (const [point, skipped] of [
     ['exit.reap', tooOld],
     ['exit.persist', tooOld],
@@ -317,19 +325,22 @@ describe('an OCI runtime that fails', { skip }, () => {
   });
 });
 
-describe('a container that has ended', { skip }, () => {
-  it('is removed without its runtime, unless it has hooks to be run then', async () => {
+describe('a container', { skip }, () => {
+  it('is started and removed without its runtime, unless it has hooks to be run then', async () => {
     await using bench = await open();
     const log = join(bench.work, 'calls');
     const runc = join(bench.work, 'runc');
     await writeFile(runc, `#!/bin/sh\necho "$*" >>${log}\nexec /usr/sbin/runc "$@"\n`);
     await chmod(runc, 0o755);
-    const mark = join(bench.work, 'poststop');
-    const hook = { path: '/bin/touch', args: ['touch', mark] };
-    const withHook: Change = (spec) => Object.assign({}, spec, { hooks: { poststop: [hook] } });
-    for (const [changes, deletes] of [
-      [[], 0],
-      [[withHook], 1],
+    const mark = (name: string): string => join(bench.work, name);
+    const withHook = (name: string): Change => {
+      const hook = { path: '/bin/touch', args: ['touch', mark(name)] };
+      return (spec) => Object.assign({}, spec, { hooks: { [name]: [hook] } });
+    };
+    for (const [changes, expected] of [
+      [[], ['create']],
+      [[withHook('poststart')], ['create', 'start']],
+      [[withHook('poststop')], ['create', 'delete']],
     ] as const) {
       await writeFile(log, '');
       const id = bench.freshId();
@@ -338,12 +349,15 @@ describe('a container that has ended', { skip }, () => {
       await bench.runtime.start(scope, { id });
       await bench.runtime.wait(scope, { id });
       assert.equal((await bench.runtime.delete(scope, { id })).exitStatus, 4);
-      const calls = (await readFile(log, 'utf8')).split('\n').filter((line) => / delete /.test(line));
-      assert.equal(calls.length, deletes);
+      const calls = [...(await readFile(log, 'utf8')).matchAll(/^--root .* (create|start|delete) /gm)];
+      assert.deepEqual(
+        calls.map(([, command]) => command),
+        expected,
+      );
       assert.equal(existsSync(`/sys/fs/cgroup/pids/${NAMESPACE}/${id}`), false);
       assert.deepEqual(readdirSync(join(bench.work, 'subject/.runtime', NAMESPACE)), []);
     }
-    assert.equal(existsSync(mark), true);
+    assert.deepEqual([existsSync(mark('poststart')), existsSync(mark('poststop'))], [true, true]);
   });
 });
 

@@ -274,7 +274,7 @@ export class ShimRuntime extends TaskForwarder implements Runtime {
     const { rootGid } = viewSpec(id, task.spec.value);
     const bundle = join(this.#options.state, namespace, id);
     const files = { runtime: task.runtime, [SHIM_PATH]: shim };
-    await makeBundle(bundle, { id, spec: task.spec.value, rootGid, files });
+    makeBundle(bundle, { id, spec: task.spec.value, rootGid, files });
     try {
       makeFifo(join(bundle, LOG), 0o600);
       // Where shims have criu work.

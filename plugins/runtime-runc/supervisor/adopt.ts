@@ -18,6 +18,7 @@ import { log, logError } from './log.js';
 import { type MakeContext, pidFileOf, readPid, reopenStreams } from './make.js';
 import { awaitRuntimes, stopMakers } from './makers.js';
 import { type Process, pinOf, UNKNOWN_EXIT } from './process.js';
+import { isWaiting } from './start.js';
 import type { Streams } from './streams.js';
 import type { Supervisor } from './supervisor.js';
 import { readUntold } from './untold.js';
@@ -83,7 +84,7 @@ async function adoptTask(supervisor: Supervisor, record: ProcessRecord, kept: Ke
   supervisor.rejoinGroup(record);
   if (record.status === Status.CREATED && record.exit === undefined) {
     // Its start may have been under way; the runtime knows.
-    record.status = (await runtime.status(record.id)) === 'created' ? Status.CREATED : Status.RUNNING;
+    record.status = (await isWaiting(runtime, record.id, record.pid)) ? Status.CREATED : Status.RUNNING;
   }
   await adoptProcess(task.init, kept, making);
   for (const exec of execs) await adoptProcess(exec, kept, making);

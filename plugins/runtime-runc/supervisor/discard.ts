@@ -17,7 +17,7 @@ export interface Leftover {
 }
 
 /** Unmounts a bundle's root filesystem; one in use is detached, and goes when its last user does. */
-export const unmountRootfs = (bundle: string): Promise<void> =>
+const unmountRootfs = (bundle: string): Promise<void> =>
   unmountAll(join(bundle, 'rootfs'), ({ target }, error) =>
     log('warn', 'root filesystem in use, detached', { target, err: error.message }),
   );
@@ -57,14 +57,21 @@ export async function discardContainer(leftover: Leftover): Promise<void> {
 }
 
 /**
- * Removes a container whose processes have all ended. What runc keeps of it is
- * a directory and control groups; removing them here spares a run of it, a
- * tenth of what a short container takes. Everything else is left to the runtime.
+ * Removes a container whose processes have all ended, and its mounts. What runc
+ * keeps of it is a directory and control groups; removing them here, while the
+ * root filesystem is unmounted, spares a run of it, a tenth of what a short
+ * container takes. Everything else is left to the runtime.
  */
 export async function removeStopped(leftover: Leftover): Promise<void> {
   const { id, bundle, runtime } = leftover;
   const group = runtime.keepsOnlyFiles && !readSpec(bundle).endsByRuntime ? groupOf(leftover) : undefined;
-  if (group === undefined || group.processes().length > 0) return runtime.delete(id);
-  group.remove();
-  runtime.forget(id);
+  if (group === undefined || group.processes().length > 0) {
+    await runtime.delete(id);
+    return unmountRootfs(bundle);
+  }
+  const removed = async (): Promise<void> => {
+    group.remove();
+    runtime.forget(id);
+  };
+  await Promise.all([unmountRootfs(bundle), removed()]);
 }

@@ -6,9 +6,11 @@
  * whoever started it.
  */
 import { closeSync, existsSync, realpathSync, rmSync, writeSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { failedPrecondition } from '../../../kernel/errors.js';
 import { lockFile } from '../../../lib/linux/lock.js';
 import { becomeSubreaper } from '../../../lib/linux/process.js';
+import { tidyAtRest } from '../../../lib/rest.js';
 import { NOTHING_KEPT, takeKept } from '../../../lib/supervisor/kept.js';
 import { SOCKET } from '../../../lib/supervisor/layout.js';
 import { removeNamespaceGroup } from '../../../lib/supervisor/namespace-group.js';
@@ -64,6 +66,11 @@ function listenAgain(server: TtrpcServer): void {
   listen(server).catch((error: unknown) => logError('listening again', error));
 }
 
+/** libuv starts its threads with the first work for them, and ends the process when the host has no room for them by then. */
+async function startThreads(): Promise<void> {
+  await stat(SOCKET);
+}
+
 async function serve(): Promise<void> {
   const given = fromArguments(process.argv.slice(2));
   const settings = { ...given, bundles: realpathSync(given.bundles) };
@@ -85,6 +92,7 @@ async function serve(): Promise<void> {
     (error, method) => logError('call failed', error, { method }),
   );
   await listen(server);
+  await startThreads();
   const { namespace, publish } = settings;
   const publisher = publish === undefined ? undefined : new Publisher(supervisor.events, namespace, publish);
   void publisher?.run();
@@ -97,6 +105,7 @@ async function serve(): Promise<void> {
   }, IDLE_LOOK);
   log('info', 'serving', { namespace: settings.namespace, group: settings.group, tasks: [...supervisor.tasks].length });
   tellParent('ready');
+  tidyAtRest();
 }
 
 for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const)

@@ -11,7 +11,7 @@ const SIGKILL = 9;
 const DEADLINE = 5000;
 
 /** Arguments of a process; none when it is gone, or a thread of the kernel. */
-function argumentsOf(pid: number): string[] {
+export function argumentsOf(pid: number): string[] {
   try {
     return readKernelFile(`/proc/${pid}/cmdline`).split('\0');
   } catch (error) {

@@ -1,5 +1,5 @@
 /** The OCI runtime's command line: runc(8), and crun and runsc, which take the same. */
-import { closeSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, delimiter, join, relative, resolve } from 'node:path';
 import {
   deadlineExceeded,
@@ -186,9 +186,24 @@ export class OciRuntime {
     return this.#run('start', id);
   }
 
+  /** Milliseconds one run of it may take. */
+  get deadline(): number {
+    return this.#settings.deadline;
+  }
+
+  get #isRunc(): boolean {
+    return basename(this.#settings.binary) === 'runc';
+  }
+
+  /** The FIFO at which the init process of a container waits to be started, where there is such a thing: with runc. */
+  gateOf(id: string): string | undefined {
+    const gate = join(this.#settings.root, id, 'exec.fifo');
+    return this.#isRunc && existsSync(gate) ? gate : undefined;
+  }
+
   /** It is runc, which keeps a container in a directory of its own and in control groups it makes itself. */
   get keepsOnlyFiles(): boolean {
-    return basename(this.#settings.binary) === 'runc' && !this.#settings.systemdCgroup;
+    return this.#isRunc && !this.#settings.systemdCgroup;
   }
 
   /** Removes what runc keeps of a container that has ended. */

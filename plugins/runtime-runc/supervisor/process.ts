@@ -33,6 +33,7 @@ export class Process {
   readonly #bundle: string;
   readonly #reaper: Reaper;
   readonly #onExit: (process: Process) => void;
+  readonly #ended = Promise.withResolvers<void>();
   readonly #exited = Promise.withResolvers<void>();
   readonly #told = Promise.withResolvers<void>();
   #handle: ProcessHandle | undefined;
@@ -63,7 +64,12 @@ export class Process {
     return this.record.exit !== undefined;
   }
 
-  /** Resolves once its exit is recorded. */
+  /** Resolves as soon as it has ended, also while its start is under way. */
+  get over(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  /** Resolves once its exit is recorded, and its start is done. */
   get exited(): Promise<void> {
     return this.#exited.promise;
   }
@@ -145,6 +151,7 @@ export class Process {
     this.unpin();
     failpoint('exit.publish');
     this.#streams?.finish();
+    this.#ended.resolve();
     void this.#starting.then(() => this.settle());
   }
 

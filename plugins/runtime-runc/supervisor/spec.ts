@@ -8,6 +8,8 @@ export interface SpecFacts {
   readonly ownPidNamespace: boolean;
   /** Empty: the runtime's default. */
   readonly cgroupsPath: string;
+  /** Starting it takes more than letting its init process go: hooks to be run. */
+  readonly startsByRuntime: boolean;
   /** Ending it takes more than removing what the OCI runtime made: hooks to be run, a resource group to be removed. */
   readonly endsByRuntime: boolean;
 }
@@ -28,12 +30,14 @@ function parse(path: string): unknown {
 export function readSpec(bundle: string): SpecFacts {
   const spec = parse(join(bundle, 'config.json'));
   const linux = field(spec, 'linux');
+  const hooks = field(spec, 'hooks');
   const namespaces = field(linux, 'namespaces');
   const cgroupsPath = field(linux, 'cgroupsPath');
   const own = (namespace: unknown): boolean => field(namespace, 'type') === 'pid' && !field(namespace, 'path');
   return {
     ownPidNamespace: Array.isArray(namespaces) && namespaces.some(own),
     cgroupsPath: typeof cgroupsPath === 'string' ? cgroupsPath : '',
-    endsByRuntime: field(field(spec, 'hooks'), 'poststop') !== undefined || field(linux, 'intelRdt') !== undefined,
+    startsByRuntime: field(hooks, 'poststart') !== undefined,
+    endsByRuntime: field(hooks, 'poststop') !== undefined || field(linux, 'intelRdt') !== undefined,
   };
 }

@@ -12,7 +12,7 @@ import type { SupervisorSettings } from '../../../lib/supervisor/settings.js';
 import { parseOptions } from '../options.js';
 import { removeRecord, writeRecord } from '../records.js';
 import { withConsoleSize } from './console-size.js';
-import { discardContainer, removeStopped, unmountRootfs } from './discard.js';
+import { discardContainer, removeStopped } from './discard.js';
 import { EventLog } from './events.js';
 import { logError } from './log.js';
 import { type MakeContext, makeProcess } from './make.js';
@@ -21,6 +21,7 @@ import type { Process } from './process.js';
 import { Reaper } from './reaper.js';
 import { ShimGroup } from './shim-group.js';
 import { readSpec } from './spec.js';
+import { startMade } from './start.js';
 import { Task } from './task.js';
 
 /** Everything a task needs that follows from its record. */
@@ -97,8 +98,8 @@ export class Supervisor {
       reaper: this.reaper,
       events: this.events,
       startExec: (owner, exec) => this.#startExec(runtime, making, owner, exec),
+      startContainer: (over) => startMade({ id: record.id, bundle, runtime, over }),
       removeContainer: () => removeStopped({ id: record.id, bundle, runtime }),
-      unmount: () => unmountRootfs(bundle),
       onError,
     });
     return { task, runtime, making };

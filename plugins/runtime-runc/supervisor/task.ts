@@ -42,10 +42,10 @@ export interface TaskParts {
   readonly events: EventLog;
   /** Makes an exec's process: runs the runtime, and takes over what it made. */
   startExec(task: Task, process: Process): Promise<void>;
-  /** Removes what the runtime keeps of the container, which has ended. */
+  /** Starts the container, which has been made. */
+  startContainer(over: Promise<void>): Promise<void>;
+  /** Removes what there is of the container, which has ended: what the runtime keeps, and mounts. */
   removeContainer(): Promise<void>;
-  /** Unmounts the root filesystem, if it was mounted for the task. */
-  unmount(): Promise<void>;
   onError(error: unknown): void;
 }
 
@@ -134,8 +134,8 @@ export class Task {
   }
 
   async #startInit(process: Process): Promise<void> {
-    const { runtime } = this.#parts;
-    await process.start(() => (process.record.task?.restored ? Promise.resolve() : runtime.start(this.id)));
+    const { startContainer } = this.#parts;
+    await process.start(() => (process.record.task?.restored ? Promise.resolve() : startContainer(process.over)));
     this.#parts.events.publish('/tasks/start', TaskStart, { containerId: this.id, pid: process.record.pid });
   }
 
@@ -204,7 +204,6 @@ export class Task {
     if (!init.stopped) init.signal(SIGKILL);
     await init.told;
     await this.#parts.removeContainer();
-    await this.#parts.unmount();
     this.#oom?.close();
     this.#deleted = true;
     for (const process of this.#processes.values()) process.closeStreams();
