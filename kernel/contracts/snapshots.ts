@@ -56,6 +56,11 @@ export interface CommitSnapshot {
 export interface Snapshotter {
   /** What it can beyond the basics, for example `rebase`, `remap-ids`. */
   readonly capabilities: readonly string[];
+  /**
+   * A directory on the filesystem of its overlay upper directories, beside the one that holds them: trees are made there
+   * and moved into snapshots. Whatever is in it when the daemon starts is left over.
+   */
+  readonly staging?: string;
   /** NOT_FOUND. */
   stat(key: string): Promise<SnapshotInfo>;
   /** Mask paths `labels`, `labels.KEY` (empty value deletes); others INVALID_ARGUMENT. No mask: all labels replaced. */

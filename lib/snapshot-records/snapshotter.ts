@@ -57,6 +57,8 @@ export interface SnapshotterOptions {
   readonly storage: SnapshotStorage;
   /** Told when leftovers cannot be deleted now; the next `cleanup` tries again. */
   readonly warn: (message: string, error: unknown) => void;
+  /** What the contract says of it. */
+  readonly staging?: string;
 }
 
 export interface CommitOptions {
@@ -77,6 +79,7 @@ const FEW = 8;
 /** Implements the contract `Snapshotter` over a {@link SnapshotStorage}. */
 export class StoredSnapshotter {
   readonly capabilities: readonly string[];
+  readonly staging?: string;
   readonly #records: SnapshotRecords;
   readonly #storage: SnapshotStorage;
   readonly #warn: SnapshotterOptions['warn'];
@@ -89,8 +92,9 @@ export class StoredSnapshotter {
   #cleaning: Promise<void> = Promise.resolve();
   #closing = false;
 
-  private constructor({ root, storage, warn }: SnapshotterOptions, records: SnapshotRecords) {
+  private constructor({ root, storage, warn, staging }: SnapshotterOptions, records: SnapshotRecords) {
     this.capabilities = storage.capabilities;
+    if (staging !== undefined) this.staging = staging;
     this.#doubtful = new Set(records.unsynced().flatMap(({ name, boot }) => (boot === this.#boot ? [] : [name])));
     this.#sync = new BackgroundSync({
       flush: () => storage.flush?.() ?? flushFilesystem(root),

@@ -1,6 +1,7 @@
-/** The media type of a layer of which only the blob is at hand. */
+/** What the manifests that are here say of a layer of which only the digest is at hand. */
 import { z } from 'zod';
 import type { Content, ContentInfo } from '../../kernel/contracts/content.js';
+import type { Descriptor } from '../../kernel/contracts/scope.js';
 import { OCI_LAYER_GZIP } from '../../lib/oci/media-types.js';
 
 /** On every manifest with layers: its first one. */
@@ -9,20 +10,36 @@ const FIRST_LAYER = 'containerd.io/gc.ref.content.l.0';
 /** Bytes: more than any manifest that was pulled. */
 const MOST = 8 << 20;
 
-const withLayers = z.object({ layers: z.array(z.object({ mediaType: z.string(), digest: z.string() })) });
+const withLayers = z.object({
+  layers: z.array(z.object({ mediaType: z.string(), digest: z.string(), size: z.int().min(0).default(0) })),
+});
 
 /**
- * What a manifest that is here says of it: it may have to go through stream processors. Without such a manifest it is
+ * The media type of the layer: it may have to go through stream processors. Without a manifest that has it, it is
  * taken for one that is compressed as its own bytes show.
  */
 export async function layerMediaType(content: Content, namespace: string, layer: string): Promise<string> {
-  for await (const info of content.walk({ namespace }, [`labels.${JSON.stringify(FIRST_LAYER)}`])) {
-    if (!Object.values(info.labels).includes(layer)) continue;
+  for await (const info of manifestsWith(content, namespace, layer)) {
     const layers = await layersOf(content, namespace, info);
     const found = layers.find(({ digest }) => digest === layer);
     if (found) return found.mediaType;
   }
   return OCI_LAYER_GZIP;
+}
+
+/** The layers on top of that one, lowest first, in the manifest with it that changed last: the one being pulled. */
+export async function layersAbove(content: Content, namespace: string, layer: string): Promise<readonly Descriptor[]> {
+  let latest: ContentInfo | undefined;
+  for await (const info of manifestsWith(content, namespace, layer))
+    if (latest === undefined || info.updatedAt > latest.updatedAt) latest = info;
+  const layers = latest === undefined ? [] : await layersOf(content, namespace, latest);
+  const at = layers.findIndex(({ digest }) => digest === layer);
+  return at < 0 ? [] : layers.slice(at + 1);
+}
+
+async function* manifestsWith(content: Content, namespace: string, layer: string): AsyncGenerator<ContentInfo> {
+  for await (const info of content.walk({ namespace }, [`labels.${JSON.stringify(FIRST_LAYER)}`]))
+    if (Object.values(info.labels).includes(layer)) yield info;
 }
 
 /** None when it is no manifest. */
