@@ -9,10 +9,10 @@
  */
 import { join } from 'node:path';
 import { unimplemented } from '../../kernel/errors.js';
+import { bootId } from '../boot.js';
 import { fileError, whileDoing } from '../errno.js';
 import { failpoint } from '../failpoint.js';
 import { BackgroundSync, flushFilesystem } from './background-sync.js';
-import { bootId } from './boot.js';
 import { type SnapshotKind, type SnapshotRecord, SnapshotRecords, type SnapshotUsage } from './records.js';
 
 type Labels = Readonly<Record<string, string>>;
