@@ -30,7 +30,14 @@ const LAYERS = [
     ...[dir('old/'), file('old/a', 'a'), file('gone', 'x'), symlink('way', 'etc')],
   ),
   // Implies a directory of the base, deletes, and hides.
-  archive(file('etc/both', 'above'), whiteout('gone'), opaque('old'), file('old/b', 'b'), file('new/c', 'c')),
+  archive(
+    file('etc/both', 'above'),
+    whiteout('gone'),
+    opaque('old'),
+    file('old/b', 'b'),
+    dir('new/'),
+    file('new/c', 'c'),
+  ),
   archive(file('etc/third', 'third'), hardlink('etc/third too', 'etc/third'), file('top', 't', { mode: 0o4755 })),
 ];
 
@@ -167,7 +174,7 @@ async function reference(): Promise<TreeEntry[]> {
   await using client = await Client.start({ most: 0 });
   for (const index of LAYERS.keys()) await client.apply(index, client.prepare(index));
   assert.deepEqual([client.begun.length, client.plain.length], [0, 3]);
-  return client.describe();
+  return await client.describe();
 }
 
 describe('layers unpacked ahead of their turn', () => {

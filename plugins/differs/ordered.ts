@@ -30,7 +30,8 @@ export interface OrderedOptions {
   readonly ahead: Pick<AheadOptions, 'staging' | 'most' | 'patience' | 'log'>;
 }
 
-const PIECE = 1 << 20;
+/** As much as a layer's worker is handed at a time. */
+const PIECE = 256 << 10;
 
 export class OrderedDiff implements Diff {
   readonly #options: OrderedOptions;
