@@ -95,7 +95,7 @@ export class LocalStore implements ContentStore, WriterHost {
   async reader(digest: string): Promise<BlobReader> {
     const reader = await whileDoing(
       `opening content "${digest}"`,
-      unlessMissing(this.#open.reader(digest, this.#paths.blob(digest))),
+      unlessMissing(this.#open.reader(digest, () => this.#paths.blob(digest))),
     );
     if (!reader) throw notFound(`content "${digest}" not found`);
     return reader;

@@ -179,9 +179,10 @@ test('requests that are broken, compressed, too many or too large are refused', 
 test('a caller that goes away ends the handler; one that does not read holds it up', async () => {
   const [produced, ended] = [seen.produced, seen.ended];
   const stream = open();
+  const response = once(stream, 'response');
   stream.end(asking(' endless'));
   await eventually('the first messages', () => seen.produced > produced || undefined);
-  await once(stream, 'response');
+  await response;
   assert.ok(seen.produced - produced < 20, 'the caller reads nothing');
   stream.close(constants.NGHTTP2_CANCEL);
   await eventually('the end of the handler', () => seen.ended > ended || undefined);
