@@ -50,6 +50,8 @@ export interface CommitSnapshot {
    * prepared on, which must have been none. Only with capability `rebase`.
    */
   readonly parent?: string;
+  /** What `usage` said of it, if nothing but attributes of its files changed since: it need not be measured again. */
+  readonly usage?: Usage;
 }
 
 /** A backend. Labels it receives all start with `containerd.io/snapshot/`, or are `containerd.io/snapshot.ref`. */

@@ -64,6 +64,7 @@ export interface SnapshotterOptions {
 export interface CommitOptions {
   readonly labels?: Labels;
   readonly parent?: string;
+  readonly usage?: SnapshotUsage;
 }
 
 /** What the contract says about a snapshot. */
@@ -150,13 +151,13 @@ export class StoredSnapshotter {
     return this.#create('view', key, parent, labels);
   }
 
-  async commit(name: string, key: string, { labels = {}, parent = '' }: CommitOptions = {}): Promise<void> {
+  async commit(name: string, key: string, { labels = {}, parent = '', ...known }: CommitOptions = {}): Promise<void> {
     const record = this.#records.checkCommit(name, key, parent);
     if (parent !== '' && parent !== record.parent && !this.capabilities.includes('rebase')) {
       throw unimplemented(`snapshot "${key}" cannot get parent "${parent}": this snapshotter cannot rebase`);
     }
     const layer = this.#layer(record);
-    const usage = await whileDoing(`committing snapshot "${key}"`, this.#storage.measure(layer));
+    const usage = known.usage ?? (await whileDoing(`committing snapshot "${key}"`, this.#storage.measure(layer)));
     failpoint('snap.measure');
     await this.#records.commit({ name, key, labels, usage, parent, boot: this.#boot });
     this.#sync.wake();

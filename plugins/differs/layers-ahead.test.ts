@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import pino from 'pino';
-import type { AppliedLayer } from '../../kernel/contracts/diff.js';
-import type { Descriptor } from '../../kernel/contracts/scope.js';
-import type { Mount } from '../../kernel/contracts/snapshots.js';
+import { Content } from '../../kernel/contracts/content.js';
+import { type AppliedLayer, Diff } from '../../kernel/contracts/diff.js';
+import type { Descriptor, Labels } from '../../kernel/contracts/scope.js';
+import { type Mount, Snapshots } from '../../kernel/contracts/snapshots.js';
 import { codeOf } from '../../kernel/errors.js';
 import { digestOf } from '../../lib/digest.js';
 import { withMounts } from '../../lib/linux/mount.js';
@@ -14,6 +15,7 @@ import { overlayLowers } from '../../lib/linux/overlay.js';
 import { OCI_LAYER_GZIP } from '../../lib/oci/media-types.js';
 import { MemoryContent } from '../../test/harness/content.js';
 import { eventually } from '../../test/harness/eventually.js';
+import { startTestKernel } from '../../test/harness/kernel.js';
 import { type Scratch, scratch } from '../../test/harness/scratch.js';
 import { describeTree, type TreeEntry } from '../../test/harness/tree.js';
 import { bind, TestDiffer } from '../../test/harness/unpack.js';
@@ -262,5 +264,35 @@ describe('layers unpacked ahead of their turn', () => {
     const ahead = new LayersAhead(options);
     await holds('the leftovers are gone', () => readdirSync(staging).length === 0);
     await ahead.close();
+  });
+
+  it('are in the directory of the snapshotter, through a kernel', async () => {
+    const plugins = ['content', 'events', 'metadata', 'diff', 'differs', 'snapshot-overlay'];
+    await using kernel = await startTestKernel({ plugins });
+    const [content, snapshots, diff] = [kernel.get(Content), kernel.get(Snapshots), kernel.get(Diff)];
+    const staging = join(kernel.directory, 'root/io.containerd.snapshotter.v1.overlayfs/staging');
+    const ROOT = { 'containerd.io/gc.root': 'yes' };
+    const put = async (bytes: Buffer, labels: Labels = {}): Promise<Descriptor> => {
+      const writer = await content.writer(SCOPE, { ref: digestOf(bytes) });
+      await writer.write(bytes);
+      const { digest } = await writer.commit({ labels: { ...labels, ...ROOT } });
+      return { mediaType: OCI_LAYER_GZIP, digest, size: bytes.length };
+    };
+    // So long that the next is found meanwhile.
+    const base = archive(file('big', Buffer.alloc(64 << 20)), file('etc/base', 'of the base'));
+    const layers = [await put(gzipSync(base, { level: 1 })), await put(gzipSync(LAYERS[1] ?? Buffer.alloc(0)))];
+    const references = layers.map(({ digest }, index) => [`containerd.io/gc.ref.content.l.${index}`, digest]);
+    await put(Buffer.from(JSON.stringify({ layers })), Object.fromEntries(references));
+    for (const [index, layer] of layers.entries()) {
+      const mounts = await snapshots.prepare(SCOPE, 'overlayfs', `key ${index}`, index === 0 ? '' : 'name 0', ROOT);
+      await diff.apply(SCOPE, layer, { mounts });
+      await snapshots.commit(SCOPE, 'overlayfs', `name ${index}`, `key ${index}`, { labels: ROOT });
+      if (index === 0) assert.equal(readdirSync(staging).length, 1);
+    }
+    await holds('what was staged is gone', () => readdirSync(staging).length === 0);
+    const view = await snapshots.view(SCOPE, 'overlayfs', 'view', 'name 1', ROOT);
+    const read = (root: string): string[] =>
+      ['etc/base', 'etc/both'].map((name) => readFileSync(join(root, name), 'utf8'));
+    assert.deepEqual(await withMounts(view, read), ['of the base', 'above']);
   });
 });

@@ -9,6 +9,7 @@ export class ParentView {
   readonly #work: LayerWork;
   readonly #committed: Promise<void>;
   #key: string | undefined;
+  #closing: Promise<void> | undefined;
 
   /** `committed` resolves once the layer below is. */
   constructor(snapshots: Snapshots, work: LayerWork, committed: Promise<void>) {
@@ -25,8 +26,13 @@ export class ParentView {
     return this.#snapshots.view(job.scope, snapshotter, this.#key, chainId);
   }
 
-  /** To be called when nobody looks any more. */
-  async close(): Promise<void> {
+  /** To be called when nobody looks any more. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#remove();
+    return this.#closing;
+  }
+
+  async #remove(): Promise<void> {
     const { job, snapshotter } = this.#work;
     if (this.#key === undefined) return;
     try {
