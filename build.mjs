@@ -8,7 +8,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync 
 import { createRequire, isBuiltin } from 'node:module';
 import { join, relative } from 'node:path';
 import { build } from 'esbuild';
-import { PROGRAMS } from './dist/lib/program.js';
+import { PROCESSES, THREADS } from './dist/lib/program.js';
 
 const top = import.meta.dirname;
 const outdir = join(top, 'dist/programs');
@@ -30,23 +30,16 @@ const APART = {
   'keelsond-publish': 'cli/keelsond/publish',
   'config-places': 'config/places',
   'config-yaml': 'config/yaml',
-  'code-cache': 'lib/code-cache',
 };
 
 /**
- * What starts from code that an earlier run has compiled: scripts, each loaded by a module of that name, and what they
- * export. Not the worker threads, whose code is small, and not what few runs need.
+ * What starts from code that an earlier run has compiled: a bundle NAME.bundle, which NAME.cjs runs. Not the worker
+ * threads, whose code is small, and not what few runs need.
  */
-const KEPT_COMPILED = {
-  ctr: [],
-  dist: [],
-  keelson: [],
-  keelsond: [],
-  'keelsond-daemon': ['runDaemon'],
-  shim: [],
-  'runtime-runc-supervisor': [],
-  'containerd-shim-keelson-v1': [],
-};
+const isKeptCompiled = (name) =>
+  commandLines.some(([commandLine]) => commandLine === name) ||
+  Object.hasOwn(PROCESSES, name) ||
+  name === 'keelsond-daemon';
 
 /** The kits are read as plugin packages read them: from the compiled files that the package exports. */
 const KITS = 'test/conformance/command';
@@ -54,7 +47,9 @@ const KITS = 'test/conformance/command';
 const commandLines = readdirSync(join(top, 'cli'))
   .filter((name) => existsSync(join(top, 'cli', name, 'main.ts')))
   .map((name) => [name, `cli/${name}/main`]);
-const beside = Object.entries(PROGRAMS).filter(([, source]) => existsSync(join(top, `${source}.ts`)));
+const beside = Object.entries({ ...THREADS, ...PROCESSES }).filter(([, source]) =>
+  existsSync(join(top, `${source}.ts`)),
+);
 const entryPoints = Object.fromEntries(
   [...commandLines, ...beside, ...Object.entries(APART)].map(([name, source]) => [name, join(top, `${source}.ts`)]),
 );
@@ -74,14 +69,20 @@ const englishOnly = {
 
 const readApart = {
   name: 'read-apart',
-  setup({ onResolve }) {
+  setup({ onResolve, onLoad }) {
     onResolve({ filter: /^\./ }, ({ kind, path, resolveDir }) => {
       if (kind !== 'dynamic-import') return undefined;
       const source = relative(top, join(resolveDir, path)).replace(/\.js$/, '');
       if (source === KITS) return { path: `../${KITS}.js`, external: true };
       const name = Object.keys(APART).find((key) => APART[key] === source);
-      return name && { path: `./${name}.js`, external: true };
+      if (name === undefined) return undefined;
+      // Required, not imported: a start does without Node's loader of modules.
+      return isKeptCompiled(name) ? { path: name, namespace: 'apart' } : { path: `./${name}.js`, external: true };
     });
+    onResolve({ filter: /./, namespace: 'apart' }, ({ path }) => ({ path, external: true }));
+    onLoad({ filter: /./, namespace: 'apart' }, ({ path }) => ({
+      contents: `module.exports = require('./${path}.cjs')`,
+    }));
   },
 };
 
@@ -129,6 +130,26 @@ const koffiInside = {
 };
 
 /**
+ * esbuild gives each file that imports a CommonJS module an object of its own with a getter for every name in it:
+ * ten thousand of them for Node's parts, made at each start. What `nodeOnDemand` makes needs none.
+ */
+const STANDS_FOR_ITSELF = '__standsForItself';
+
+function sparePartsTheirCopies(path) {
+  const contents = readFileSync(path, 'utf8');
+  const helper = /__toESM=\((\w+),(\w+),(\w+)\)=>\(/;
+  if (!helper.test(contents)) throw new Error(`${path} holds no "__toESM" as esbuild used to write it`);
+  const spared = contents.replace(helper, `__toESM=($1,$2,$3)=>$1?.${STANDS_FOR_ITSELF}?$1:(`);
+  writeFileSync(path, spared);
+}
+
+/** One character beyond Latin-1, of a regular expression say, and V8 holds and scans all of a program at two bytes each. */
+function refuseWide(path) {
+  const wide = /.{0,40}[^ -~\t\n\r]/.exec(readFileSync(path, 'utf8'));
+  if (wide) throw new Error(`${path} holds what is not ASCII, near "${wide[0]}": write it as \\u escape in the source`);
+}
+
+/**
  * A part of Node is loaded when something of it is first used, not when a bundle is linked that mentions it.
  */
 const nodeOnDemand = {
@@ -149,7 +170,7 @@ const nodeOnDemand = {
         (name) => `get ${JSON.stringify(name)}() { return load()[${JSON.stringify(name)}] }`,
       );
       return {
-        contents: `let part; const load = () => part ??= process.getBuiltinModule(${id}); module.exports = { ${getters} }`,
+        contents: `let part; const load = () => part ??= process.getBuiltinModule(${id}); module.exports = { ${STANDS_FOR_ITSELF}: true, get default() { return load() }, ${getters} }`,
       };
     });
   },
@@ -178,13 +199,15 @@ const define = {
   KEELSON_DEFAULT_TOML: JSON.stringify(readFileSync(join(top, 'config/default.toml'), 'utf8')),
 };
 
-const isScript = ([name]) => Object.hasOwn(KEPT_COMPILED, name);
 const entries = Object.entries(entryPoints);
+const [kept, others] = [true, false].map((wanted) =>
+  Object.fromEntries(entries.filter(([name]) => isKeptCompiled(name) === wanted)),
+);
 
 rmSync(outdir, { recursive: true, force: true });
 await build({
   ...options,
-  entryPoints: Object.fromEntries(entries.filter((entry) => !isScript(entry))),
+  entryPoints: others,
   format: 'esm',
   // CommonJS packages inside an ES module still call require for what Node brings along.
   banner: {
@@ -195,35 +218,30 @@ await build({
 await build({
   ...options,
   plugins: [koffiInside, ...options.plugins],
-  entryPoints: Object.fromEntries(entries.filter(isScript)),
+  entryPoints: kept,
   format: 'cjs',
-  outExtension: { '.js': '.cjs' },
+  outExtension: { '.js': '.bundle' },
   // The parameters of lib/code-cache.ts.
   banner: { js: '(function(exports,require,module,__url,__filename){' },
   footer: { js: '})' },
   define: { ...define, 'import.meta.url': '__url', 'import.meta.filename': '__filename' },
 });
-for (const [name, exported] of Object.entries(KEPT_COMPILED)) {
-  const names = exported.length > 0 ? `export const { ${exported} } = ` : '';
-  const digest = createHash('sha256')
-    .update(readFileSync(join(outdir, `${name}.cjs`)))
-    .digest('hex')
-    .slice(0, 16);
-  writeFileSync(
-    join(outdir, `${name}.js`),
-    `import { runBundle } from './code-cache.js';\n${names}runBundle(import.meta.resolve('./${name}.cjs'), '${digest}');\n`,
-  );
-}
-
-/** One character beyond Latin-1, of a regular expression say, and V8 holds and scans all of a program at two bytes each. */
-function refuseWide(path) {
-  const wide = /.{0,40}[^ -~\t\n\r]/.exec(readFileSync(path, 'utf8'));
-  if (wide) throw new Error(`${path} holds what is not ASCII, near "${wide[0]}": write it as \\u escape in the source`);
+await build({
+  ...options,
+  entryPoints: { 'code-cache': join(top, 'lib/code-cache.ts') },
+  format: 'cjs',
+  outExtension: { '.js': '.cjs' },
+});
+for (const name of Object.keys(kept)) {
+  const bundle = join(outdir, `${name}.bundle`);
+  sparePartsTheirCopies(bundle);
+  refuseWide(bundle);
+  const digest = createHash('sha256').update(readFileSync(bundle)).digest('hex').slice(0, 16);
+  const run = `require('./code-cache.cjs').runBundle(\`\${__dirname}/${name}.bundle\`, '${digest}')`;
+  writeFileSync(join(outdir, `${name}.cjs`), `module.exports = ${run};\n`);
 }
 
 for (const name of readdirSync(outdir)) {
-  const path = join(outdir, name);
-  if (path.endsWith('.cjs')) refuseWide(path);
-  const { size } = statSync(path);
+  const { size } = statSync(join(outdir, name));
   process.stdout.write(`dist/programs/${name} ${Math.ceil(size / 1024)} KiB\n`);
 }

@@ -14,6 +14,12 @@ import { type OpenStream, type PullPlatform, runTransfer, type TransferOptions, 
 
 const MESSAGES = { data: Data, window: WindowUpdate };
 
+/**
+ * Bytes that the daemon may send unasked, more than an archive is likely to have: HTTP/2 holds it back already. To ask for
+ * more when it has just ended would be a failed write to grpc-js, which then drops all that has not been read.
+ */
+const EXPORT_WINDOW = 2 ** 29;
+
 const channelOf = ({ send, messages }: OpenStream): MessageChannel => ({
   send,
   async receive() {
@@ -73,7 +79,7 @@ export const exportImages = (client: Client, request: ExportRequest): Promise<vo
   runTransfer(client, request, async ({ open }) => {
     const { names, platforms = [], allPlatforms = false, skipDockerManifest = false, write } = request;
     const stream = await open('export', async (opened) => {
-      for await (const bytes of receiveBytes(channelOf(opened), MESSAGES)) await write(bytes);
+      for await (const bytes of receiveBytes(channelOf(opened), MESSAGES, EXPORT_WINDOW)) await write(bytes);
     });
     const reference = (name: string): ImageReference => ({
       name,

@@ -137,13 +137,28 @@ describe('wiring', () => {
       assert.deepEqual(status(kernel, 'reader').requires, ['test.v1']);
       assert.deepEqual(
         kernel.report.plugins().map(({ id }) => id),
-        ['s', 'b', 'a', 'reader'],
+        ['b', 'a', 's', 'reader'],
       );
       assert.throws(
         () => kernel.get(Other),
         (error) => hasCode(error, 'NOT_FOUND'),
       );
     });
+  });
+
+  it('starts who provides nothing last, so that nobody is served by half a daemon', async () => {
+    const plugins = [
+      simple('server', { drivers: Drivers }),
+      simple('a', {}, { x: Drivers }),
+      simple('watcher'),
+      simple('late', {}, { x: Store }),
+    ];
+    await withKernel({ plugins }, (kernel) =>
+      assert.deepEqual(
+        kernel.report.plugins().map(({ id }) => id),
+        ['a', 'late', 'server', 'watcher'],
+      ),
+    );
   });
 
   it('shows a many-valued service as a map that is live and read-only', async () => {
@@ -217,7 +232,7 @@ describe('wiring', () => {
       const told = new Map(kernel.report.plugins().map(({ id, outcome, reason = '' }) => [id, `${outcome} ${reason}`]));
       assert.match(
         told.get('a') ?? '',
-        /^error .*"a" needs "test-other@1" of "b", "b" needs "test-driver@1" of "c", "c" needs "test-store@1" of "a"; "a"/,
+        /^error .*"b" needs "test-driver@1" of "c", "c" needs "test-store@1" of "a", "a" needs "test-other@1" of "b"; "a"/,
       );
       assert.match(told.get('outside') ?? '', /^error plugin "outside" needs "test-store@1" of "a"/);
       assert.match(told.get('c') ?? '', /^error plugin "c" needs "test-store@1" of "a"/);

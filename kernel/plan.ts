@@ -21,7 +21,7 @@ export interface Hole {
 }
 
 export interface Plan {
-  /** Providers before those who require them; otherwise in the order given. */
+  /** Providers before those who require them, who provides nothing (a server, say) last; otherwise in the order given. */
   readonly steps: readonly Step[];
   readonly holes: readonly Hole[];
   /** Plugins that cannot start, by their id: what clashes with one before it, or closes a loop. */
@@ -79,7 +79,8 @@ export function plan(definitions: readonly Definition[]): Plan {
     const clash = claims.take(definition);
     if (clash) refused.set(definition.id, clash);
   }
-  const sound = definitions.filter(({ id }) => !refused.has(id));
+  const provides = ({ plugin }: Definition): number => Math.min(tokensOf(plugin.provides).length, 1);
+  const sound = definitions.filter(({ id }) => !refused.has(id)).sort((a, b) => provides(b) - provides(a));
   const providers = new Map<string, string[]>([[PluginReport.id, []]]);
   for (const { id, plugin } of sound)
     for (const token of tokensOf(plugin.provides)) providers.set(token.id, [...(providers.get(token.id) ?? []), id]);

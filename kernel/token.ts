@@ -1,7 +1,6 @@
 /**
- * Typed names of services: what plugins require and provide, and what the
- * kernel wires. A token is plain data; its type parameter exists only at
- * compile time.
+ * Typed names of services: what plugins require and provide, and what the kernel wires. A token is plain data; its
+ * type parameter exists only at compile time.
  */
 declare const shape: unique symbol;
 

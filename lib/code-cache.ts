@@ -16,7 +16,7 @@ import {
 } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { pathToFileURL } from 'node:url';
 import { Script, constants as vm } from 'node:vm';
 import { isErrno } from './errno.js';
 
@@ -85,11 +85,10 @@ function onceSettled(work: () => void): void {
 }
 
 /**
- * Evaluates the bundle at that file URL and returns what it exports. `digest` tells one build of it from another: V8
+ * Evaluates the bundle at that absolute path and returns what it exports. `digest` tells one build of it from another: V8
  * itself compares only the lengths of sources. Code for the next run is kept below `.cache` beside the bundle.
  */
-export function runBundle(url: string, digest: string): object {
-  const filename = fileURLToPath(url);
+export function runBundle(filename: string, digest: string): object {
   const cache = join(dirname(filename), '.cache', `${basename(filename)}-${digest}-${process.version}`);
   const cachedData = keptCode(cache);
   const script = new Script(readFileSync(filename, 'latin1'), {
@@ -102,6 +101,6 @@ export function runBundle(url: string, digest: string): object {
   const bundle: unknown = script.runInThisContext();
   if (!isBundle(bundle)) throw new Error(`"${filename}" is no bundle: build it again`);
   const module = { exports: {} };
-  bundle(module.exports, createRequire(url), module, url, filename);
+  bundle(module.exports, createRequire(filename), module, pathToFileURL(filename).href, filename);
   return module.exports;
 }

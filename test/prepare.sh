@@ -68,7 +68,7 @@ need_node_modules() {
 # need_build [FOLDER...]
 # Builds, unless that was done since the programs' sources, or those in FOLDERs, last changed.
 need_build() {
-  built=dist/programs/keelsond.js
+  built=dist/programs/keelsond.cjs
   [ -e $built ] && [ -z "$(find "$@" api cli client config kernel lib plugins package-lock.json build.mjs \
     -path api/gen -prune -o -type f -newer $built -print | head -n1)" ] && return 0
   npm run --silent build

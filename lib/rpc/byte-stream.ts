@@ -22,16 +22,23 @@ export interface ByteMessages {
 const DATA = 32 * 1024;
 /** Bytes of one message to who gives leave for as many at once, as we do: fewer messages cost less. */
 const LARGE_DATA = 256 * 1024;
-/** Bytes that may be under way to us. */
+/** Bytes that may be under way to us at least. */
 const WINDOW = 1024 * 1024;
 
-/** Everything the other side sends, until it ends its side. INVALID_ARGUMENT when it sends what it may not. */
-export async function* receiveBytes(channel: MessageChannel, messages: ByteMessages): AsyncGenerator<Uint8Array> {
+/**
+ * Everything the other side sends, until it ends its side. INVALID_ARGUMENT when it sends what it may not. It has leave
+ * for `window` bytes at least, and for at most three times as many.
+ */
+export async function* receiveBytes(
+  channel: MessageChannel,
+  messages: ByteMessages,
+  window = WINDOW,
+): AsyncGenerator<Uint8Array> {
   let open = 0;
   for (;;) {
-    if (open < WINDOW) {
-      await channel.send(packAny(messages.window, { update: WINDOW }));
-      open += WINDOW;
+    if (open < window) {
+      await channel.send(packAny(messages.window, { update: 2 * window }));
+      open += 2 * window;
     }
     const message = await channel.receive();
     if (message === undefined) return;

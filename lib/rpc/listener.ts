@@ -3,7 +3,7 @@
  * reach: it is made inside a fresh private directory, gets its rights there,
  * and only then is renamed to its address (unix(7), rename(2)).
  */
-import { chmod, chown, lstat, mkdir, mkdtemp, rename, rm, unlink } from 'node:fs/promises';
+import { chmodSync, chownSync, lstatSync, mkdirSync, mkdtempSync, renameSync, rmSync, unlinkSync } from 'node:fs';
 import { connect, type Server } from 'node:net';
 import { dirname, isAbsolute, join } from 'node:path';
 import { failedPrecondition, invalidArgument } from '../../kernel/errors.js';
@@ -27,11 +27,7 @@ export interface Listener {
   close(): Promise<void>;
 }
 
-const statIfThere = (path: string) =>
-  lstat(path, { bigint: true }).catch((error: unknown) => {
-    if (isErrno(error, 'ENOENT')) return undefined;
-    throw error;
-  });
+const statIfThere = (path: string) => lstatSync(path, { bigint: true, throwIfNoEntry: false });
 
 /** Whether anything accepts connections at the socket; when in doubt, yes. */
 const answers = (path: string): Promise<boolean> =>
@@ -56,7 +52,7 @@ function checkPath(path: string): void {
 
 /** A stale socket may stay: the rename replaces it. */
 async function checkFree(path: string): Promise<void> {
-  const there = await statIfThere(path);
+  const there = statIfThere(path);
   if (there === undefined) return;
   if (there.isSymbolicLink()) {
     throw failedPrecondition(`socket address "${path}" is a symbolic link`, { remedy: 'remove it or use its target' });
@@ -84,32 +80,38 @@ const stopAccepting = (server: Server): void => {
   if (server.listening) server.close();
 };
 
-async function removeIfSame(path: string, inode: bigint): Promise<void> {
-  const there = await statIfThere(path);
-  if (there?.ino === inode) await unlink(path);
+function removeIfSame(path: string, inode: bigint): void {
+  const there = statIfThere(path);
+  if (there?.ino === inode) unlinkSync(path);
 }
 
 /** Makes the socket where nobody else can see it, and moves it to its address. Resolves to its inode. */
 async function bind(server: Server, { path, uid, gid }: SocketAddress): Promise<bigint> {
-  const staging = await mkdtemp(join(dirname(path), '.'));
+  const staging = mkdtempSync(join(dirname(path), '.'));
   const staged = join(staging, 's');
   try {
     await listen(server, staged);
-    await chown(staged, uid, gid);
-    await chmod(staged, SOCKET_MODE);
-    const { ino } = await lstat(staged, { bigint: true });
-    await rename(staged, path);
+    chownSync(staged, uid, gid);
+    chmodSync(staged, SOCKET_MODE);
+    const { ino } = lstatSync(staged, { bigint: true });
+    renameSync(staged, path);
     return ino;
   } catch (error) {
     stopAccepting(server);
     throw error;
   } finally {
-    await rm(staging, { recursive: true, force: true });
+    rmSync(staging, { recursive: true, force: true });
   }
 }
 
+async function take(server: Server, address: SocketAddress): Promise<bigint> {
+  mkdirSync(dirname(address.path), { recursive: true, mode: DIRECTORY_MODE });
+  await checkFree(address.path);
+  return bind(server, address);
+}
+
 /**
- * Binds `server` to the address with mode 0660.
+ * Binds `server` to the address with mode 0660. File system calls block here, as each takes microseconds.
  *
  * INVALID_ARGUMENT for an address that is relative or too long;
  * FAILED_PRECONDITION when it is a symbolic link, no socket, or served by
@@ -119,13 +121,11 @@ export async function listenOnSocket(server: Server, address: SocketAddress): Pr
   const { path } = address;
   checkPath(path);
   const doing = `making the socket "${path}"`;
-  await whileDoing(doing, mkdir(dirname(path), { recursive: true, mode: DIRECTORY_MODE }));
-  await whileDoing(doing, checkFree(path));
-  const inode = await whileDoing(doing, bind(server, address));
+  const inode = await whileDoing(doing, take(server, address));
   return {
     async close() {
       stopAccepting(server);
-      await removeIfSame(path, inode);
+      removeIfSame(path, inode);
     },
   };
 }

@@ -6,7 +6,7 @@ import { makePipe } from '../linux/fifo.js';
 import { ProcessHandle } from '../linux/pidfd.js';
 import { watchReadable } from '../linux/poll.js';
 import { spawn } from '../linux/process.js';
-import { programPath } from '../program.js';
+import { processPath } from '../program.js';
 import { formatKept, type Kept, NOTHING_KEPT } from './kept.js';
 import { writeIdentity } from './layout.js';
 import { type SupervisorSettings, toArguments } from './settings.js';
@@ -98,7 +98,7 @@ export async function launchSupervisor(
     writeIdentity(directory, settings);
     const pid = spawn({
       path: process.execPath,
-      args: [...NODE_FLAGS, programPath('runtime-runc-supervisor'), ...toArguments({ ...settings, kept: keptFile })],
+      args: [...NODE_FLAGS, processPath('runtime-runc-supervisor'), ...toArguments({ ...settings, kept: keptFile })],
       env: environment(),
       cwd: directory,
       files: [nothing, log, log, ready.write, ...files],

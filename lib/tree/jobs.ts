@@ -5,7 +5,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { internal, KeelsonError } from '../../kernel/errors.js';
-import { programPath } from '../program.js';
+import { threadPath } from '../program.js';
 import { stepsOf, type TreeJob } from './steps.js';
 import type { TreeUsage } from './usage.js';
 import type { JobOutcome } from './worker.js';
@@ -31,7 +31,7 @@ let started = 0;
 
 /** A worker thread with the job it is doing. */
 class Thread {
-  readonly #worker = new Worker(programPath('tree-worker'), {
+  readonly #worker = new Worker(threadPath('tree-worker'), {
     resourceLimits: { maxYoungGenerationSizeMb: YOUNG_HEAP },
   });
   #doing: Waiting | undefined;

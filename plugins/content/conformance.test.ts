@@ -24,7 +24,10 @@ contentConformance(
   {
     ...subject,
     name: 'content',
-    open: async (root) => ({ store: await LocalStore.open(root), close: async () => undefined }),
+    async open(root) {
+      const store = await LocalStore.open(root);
+      return { store, close: () => store.close() };
+    },
   },
 );
 

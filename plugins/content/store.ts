@@ -1,4 +1,5 @@
-import { chmod, mkdir, open, opendir, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
+import { mkdirSync } from 'node:fs';
+import { chmod, open, opendir, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type {
   BlobInfo,
@@ -47,17 +48,21 @@ export class LocalStore implements ContentStore, WriterHost {
   readonly #suspended = new SuspendedHashes();
   readonly #blobLock = new KeyedLock();
 
+  /** The directories are on disk. Each flush may take milliseconds, and nothing needs it before the first commit. */
+  readonly #rooted: Promise<unknown>;
+
   private constructor(root: string) {
     this.#paths = new StorePaths(root);
+    const { blobs, ingests } = this.#paths;
+    const directories = [blobs, ingests, ...DIGEST_ALGORITHMS.map((algorithm) => this.#paths.algorithm(algorithm))];
+    for (const path of directories) mkdirSync(path, { recursive: true, mode: 0o700 });
+    this.#rooted = Promise.all([root, blobs].map(syncDirectory));
+    this.#rooted.catch(() => {}); // whoever commits is told
   }
 
   /** Makes the directories, and deletes what a crash left of ingests that were being made or finished. */
   static async open(root: string): Promise<LocalStore> {
     const store = new LocalStore(root);
-    const { blobs, ingests } = store.#paths;
-    const directories = [blobs, ingests, ...DIGEST_ALGORITHMS.map((algorithm) => store.#paths.algorithm(algorithm))];
-    for (const path of directories) await mkdir(path, { recursive: true, mode: 0o700 });
-    for (const path of [root, blobs]) await syncDirectory(path);
     await store.#deleteFragments();
     return store;
   }
@@ -101,9 +106,10 @@ export class LocalStore implements ContentStore, WriterHost {
     return reader;
   }
 
-  /** Closes what is kept open for the next reader. */
-  close(): void {
+  /** Closes what is kept open for the next reader; after that no file of the store is open. */
+  async close(): Promise<void> {
     this.#open.close();
+    await Promise.allSettled([this.#rooted]);
   }
 
   async writer(options: OpenWriter): Promise<BlobWriter> {
@@ -165,6 +171,7 @@ export class LocalStore implements ContentStore, WriterHost {
     const target = this.#paths.blob(digest);
     const doing = `committing content "${digest}"`;
     this.#open.forget(digest);
+    await whileDoing(doing, this.#rooted);
     failpoint('content.rename');
     await whileDoing(doing, rename(dataFile(ingest.directory), target));
     failpoint('content.dirsync');

@@ -9,7 +9,7 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { Logger } from 'pino';
 import { internal, unavailable } from '../../kernel/errors.js';
-import { programPath } from '../../lib/program.js';
+import { threadPath } from '../../lib/program.js';
 import type { FromWorker, LayerId, ToWorker } from './messages.js';
 import { newMemory, WorkerSink } from './sink.js';
 import type { LayerJob } from './unpack/layer.js';
@@ -35,7 +35,7 @@ export interface OpenLayer {
 }
 
 class PoolWorker {
-  readonly #worker = new Worker(programPath('diff-worker'), {
+  readonly #worker = new Worker(threadPath('diff-worker'), {
     resourceLimits: { maxOldGenerationSizeMb: HEAP, maxYoungGenerationSizeMb: YOUNG_HEAP },
   });
   readonly #sinks = new Map<LayerId, { readonly sink: WorkerSink; readonly size: number }>();

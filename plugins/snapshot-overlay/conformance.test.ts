@@ -11,6 +11,7 @@ snapshotterConformance(
     async unavailable() {
       await using directory = await scratch('overlay');
       const outcome = await probe(directory.path);
+      await outcome.cleared;
       return outcome.works ? undefined : outcome.reason;
     },
     can: { rebase: true, renameParentsDirectory: false, writeThroughParentsHardlinks: false, exactTimes: true },

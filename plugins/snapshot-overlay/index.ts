@@ -33,6 +33,8 @@ export const plugin = definePlugin({
     const root = config.root_path === '' ? rootDir() : config.root_path;
     mkdirSync(root, { recursive: true, mode: 0o700 });
     const overlay = await probe(root);
+    const cleared = overlay.cleared.catch((error: unknown) => log.warn({ err: error }, 'cannot clear up the probe'));
+    onStop(() => cleared);
     if (!overlay.works) return skip(overlay.reason);
     const snapshotter = await openOverlay(root, {
       options: OverlayStorage.combine(config.mount_options, overlay.options),

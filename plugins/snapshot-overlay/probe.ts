@@ -1,14 +1,18 @@
 /** Whether, and with which options, overlays work on a filesystem: found out by mounting one. */
-import { lstatSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { mkdtemp, readdir } from 'node:fs/promises';
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { codeOf, type ErrorCode, unimplemented } from '../../kernel/errors.js';
-import { mountAll, unmount, unmountAll } from '../../lib/linux/mount.js';
+import { SystemError } from '../../lib/linux/libc.js';
+import { mountAll, unmount } from '../../lib/linux/mount.js';
 import { overlayLowers, overlayPath } from '../../lib/linux/overlay.js';
 
-export type Probe =
+export type Probe = {
+  /** Settles when nothing of what was tried is mounted any more; rejects when it cannot be unmounted. */
+  readonly cleared: Promise<void>;
+} & (
   | { readonly works: true; readonly options: readonly string[] }
-  | { readonly works: false; readonly reason: string };
+  | { readonly works: false; readonly reason: string }
+);
 
 /**
  * Sets of options, the best first. `index=off`: otherwise a layer can be lower
@@ -21,12 +25,13 @@ const CANDIDATES: readonly (readonly string[])[] = [['index=off'], [], ['userxat
 const CANNOT: readonly ErrorCode[] = ['INVALID_ARGUMENT', 'PERMISSION_DENIED', 'UNIMPLEMENTED'];
 
 const PREFIX = 'probe-';
+const MERGED = 'merged';
 
 /** A handful of files of our own: not worth a worker thread while the daemon starts. */
 const remove = (directory: string): void => rmSync(directory, { recursive: true, force: true });
 
-/** Mounts a small overlay and deletes a file of its lower directory in it, which must leave a whiteout. */
-async function attempt(directory: string, options: readonly string[]): Promise<void> {
+/** Mounts a small overlay and deletes a file of its lower directory in it, which must leave a whiteout. The mount stays. */
+function attempt(directory: string, options: readonly string[]): void {
   const place = (name: string): string => {
     const path = join(directory, name);
     mkdirSync(path);
@@ -36,38 +41,54 @@ async function attempt(directory: string, options: readonly string[]): Promise<v
   const upper = place('upper');
   const paths = [`lowerdir=${overlayLowers([lower])}`, `upperdir=${overlayPath(upper)}`];
   const work = `workdir=${overlayPath(place('work'))}`;
-  const merged = place('merged');
+  const merged = place(MERGED);
   writeFileSync(join(lower, 'file'), '');
   mountAll([{ type: 'overlay', source: 'overlay', target: '', options: [...paths, work, ...options] }], merged);
+  rmSync(join(merged, 'file'));
+  if (!lstatSync(join(upper, 'file')).isCharacterDevice()) throw unimplemented('a deleted file leaves no whiteout');
+}
+
+/** Why not, or undefined when it works. Errors that say nothing about overlays are thrown. */
+function refusal(directory: string, options: readonly string[]): string | undefined {
   try {
-    rmSync(join(merged, 'file'));
-    if (lstatSync(join(upper, 'file')).isCharacterDevice()) return;
-  } finally {
-    await unmount(merged);
+    attempt(directory, options);
+    return undefined;
+  } catch (error) {
+    if (error instanceof Error && CANNOT.includes(codeOf(error))) return error.message;
+    throw error;
   }
-  throw unimplemented('a deleted file leaves no whiteout');
+}
+
+const isNotMounted = (error: unknown): boolean =>
+  error instanceof SystemError && ['EINVAL', 'ENOENT'].includes(error.errno);
+
+/** Not waited for by a start: to unmount takes longer than all the rest, since it waits for every processor. */
+async function clear(directory: string): Promise<void> {
+  await unmount(join(directory, MERGED)).catch((error: unknown) => {
+    if (!isNotMounted(error)) throw error;
+  });
+  remove(directory);
 }
 
 /** Tries on the filesystem of the directory `root`. Errors that say nothing about overlays are thrown. */
 export async function probe(root: string): Promise<Probe> {
-  for (const name of await readdir(root)) {
-    if (!name.startsWith(PREFIX)) continue;
-    // Of a daemon that was killed.
-    await unmountAll(join(root, name));
-    remove(join(root, name));
-  }
+  const ofKilled = readdirSync(root).filter((name) => name.startsWith(PREFIX));
+  await Promise.all(ofKilled.map((name) => clear(join(root, name))));
   const reasons: string[] = [];
+  const clearing: Promise<void>[] = [];
+  const cleared = async (): Promise<void> => void (await Promise.all(clearing));
   for (const options of CANDIDATES) {
-    const directory = await mkdtemp(join(root, PREFIX));
+    const directory = mkdtempSync(join(root, PREFIX));
     try {
-      await attempt(directory, options);
-      return { works: true, options };
+      const reason = refusal(directory, options);
+      clearing.push(clear(directory));
+      if (reason === undefined) return { works: true, options, cleared: cleared() };
+      reasons.push(reason);
     } catch (error) {
-      if (!(error instanceof Error) || !CANNOT.includes(codeOf(error))) throw error;
-      reasons.push(error.message);
-    } finally {
-      remove(directory);
+      await clear(directory);
+      throw error;
     }
   }
-  return { works: false, reason: `overlays do not work on the filesystem of "${root}": ${reasons[0]}` };
+  const reason = `overlays do not work on the filesystem of "${root}": ${reasons[0]}`;
+  return { works: false, reason, cleared: cleared() };
 }

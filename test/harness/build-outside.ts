@@ -25,7 +25,7 @@ async function build(directory: string): Promise<void> {
 
 const [directory = ''] = process.argv.slice(2);
 const mark = join(directory, 'complete');
-const built = statSync(join(TOP, 'dist/programs/keelsond.js'), { throwIfNoEntry: false });
+const built = statSync(join(TOP, 'dist/programs/keelsond.cjs'), { throwIfNoEntry: false });
 if (!built) throw new Error('the programs are not built: run npm run build');
 if (!existsSync(mark) || statSync(mark).mtimeMs < built.mtimeMs) {
   await build(directory);

@@ -23,7 +23,7 @@ const specifiers = Object.keys(exports)
 describe('the packed tarball', () => {
   it('holds programs, compiled code and declarations, and no tests or sources', async () => {
     const files = (await succeed('tar', ['-tzf', tarball])).split('\n').filter(Boolean);
-    for (const wanted of ['bin/keelsond', 'dist/programs/keelsond.js', 'dist/kernel/plugin.d.ts', 'package.json'])
+    for (const wanted of ['bin/keelsond', 'dist/programs/keelsond.cjs', 'dist/kernel/plugin.d.ts', 'package.json'])
       assert.ok(files.includes(`package/${wanted}`), wanted);
     const junk =
       /\.test\.|\.spec-d\.|\.map$|\.tsbuildinfo|dist\/(bench\/|cli\/|test\/(?!conformance\/(?!mutants)|harness|hostile\/tar\.))|(?<!\.d)\.ts$/;
