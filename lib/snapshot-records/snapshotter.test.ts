@@ -72,6 +72,15 @@ describe('a stored snapshotter', () => {
       assert.deepEqual([await names(snapshotter), storage.stored.size], [[], 0]);
     }));
 
+  it('does not measure again what was measured for the commit', () =>
+    withFake(async (snapshotter, storage) => {
+      await snapshotter.prepare('key', '');
+      storage.failing.add('measure');
+      const usage = { inodes: 7, size: 4096 };
+      await snapshotter.commit('name', 'key', { usage });
+      assert.deepEqual(await snapshotter.usage('name'), usage);
+    }));
+
   it('keeps an active snapshot that could not be measured', () =>
     withFake(async (snapshotter, storage) => {
       await snapshotter.prepare('key', '');
