@@ -67,6 +67,10 @@ export interface CommitOptions {
   readonly usage?: SnapshotUsage;
 }
 
+export interface ViewOptions {
+  readonly lasting?: boolean;
+}
+
 /** What the contract says about a snapshot. */
 export type StoredInfo = Omit<SnapshotRecord, 'id' | 'usage'>;
 
@@ -144,11 +148,16 @@ export class StoredSnapshotter {
   }
 
   prepare(key: string, parent: string, labels: Labels = {}): Promise<readonly StorageMount[]> {
-    return this.#create('active', key, parent, labels);
+    return this.#create('active', key, parent, labels, true);
   }
 
-  view(key: string, parent: string, labels: Labels = {}): Promise<readonly StorageMount[]> {
-    return this.#create('view', key, parent, labels);
+  view(
+    key: string,
+    parent: string,
+    labels: Labels = {},
+    { lasting = true }: ViewOptions = {},
+  ): Promise<readonly StorageMount[]> {
+    return this.#create('view', key, parent, labels, lasting);
   }
 
   async commit(name: string, key: string, { labels = {}, parent = '', ...known }: CommitOptions = {}): Promise<void> {
@@ -223,6 +232,7 @@ export class StoredSnapshotter {
     key: string,
     parent: string,
     labels: Labels,
+    durable: boolean,
   ): Promise<readonly StorageMount[]> {
     // Asked before anything is made; the transaction asks again.
     const below = this.#records.checkNew(key, parent);
@@ -232,7 +242,7 @@ export class StoredSnapshotter {
     try {
       await this.#storage.create(layer);
       failpoint('snap.mkdir');
-      await this.#records.create({ id: layer.id, kind, key, parent, labels });
+      await this.#records.create({ id: layer.id, kind, key, parent, labels }, durable);
     } catch (error) {
       // When the disk failed under it, the record may be there all the same.
       if (this.#records.find(key)?.id !== layer.id) await this.#destroy(layer.id);

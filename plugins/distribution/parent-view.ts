@@ -23,7 +23,7 @@ export class ParentView {
     const { job, snapshotter, below } = this.#work;
     const chainId = below?.chainId ?? '';
     this.#key = extractKey(chainId);
-    return this.#snapshots.view(job.scope, snapshotter, this.#key, chainId);
+    return this.#snapshots.view(job.scope, snapshotter, this.#key, chainId, {}, { lasting: false });
   }
 
   /** To be called when nobody looks any more. Idempotent. */
