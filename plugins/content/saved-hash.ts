@@ -14,14 +14,18 @@ import { syncDirectory } from './sync-directory.js';
 /** Bytes below which hashing again is quicker than saving. */
 const WORTH_SAVING = 4 << 20;
 
-/** `boot`: of the machine when its bytes were not flushed yet; another boot may not have them. */
-const saved = z.object({
-  openssl: z.literal(process.versions.openssl),
-  algorithm: z.enum(DIGEST_ALGORITHMS),
-  offset: z.int().min(0),
-  state: z.base64(),
-  boot: z.string().optional(),
-});
+/**
+ * `boot`: of the machine when its bytes were not flushed yet; another boot may not have them. Made when an ingest is
+ * resumed, which a start does without.
+ */
+const savedSchema = () =>
+  z.object({
+    openssl: z.literal(process.versions.openssl),
+    algorithm: z.enum(DIGEST_ALGORITHMS),
+    offset: z.int().min(0),
+    state: z.base64(),
+    boot: z.string().optional(),
+  });
 
 const fileIn = (directory: string): string => join(directory, 'hash');
 
@@ -30,7 +34,7 @@ export async function saveHash(directory: string, hash: RunningHash, isFlushed: 
   const current = hash.offset < WORTH_SAVING ? undefined : hash.state();
   if (current === undefined) return;
   const { algorithm, offset, state } = current;
-  const fields: z.input<typeof saved> = {
+  const fields: z.input<ReturnType<typeof savedSchema>> = {
     openssl: process.versions.openssl,
     algorithm,
     offset,
@@ -52,7 +56,7 @@ export async function forgetHash(directory: string): Promise<void> {
 /** The hash of the first bytes of an ingest of `size` bytes, as many as are known of. */
 export async function savedHash(directory: string, algorithm: DigestAlgorithm, size: number): Promise<RunningHash> {
   const text = await unlessMissing(readFile(fileIn(directory), 'utf8'));
-  const found = saved.safeParse(text === undefined ? undefined : parsed(text)).data;
+  const found = text === undefined ? undefined : savedSchema().safeParse(parsed(text)).data;
   const isSound = found?.boot === undefined || found.boot === bootId();
   if (!found || !isSound || found.algorithm !== algorithm || found.offset > size) return RunningHash.open(algorithm);
   return RunningHash.restore({ ...found, state: Buffer.from(found.state, 'base64') }) ?? RunningHash.open(algorithm);

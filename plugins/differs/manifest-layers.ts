@@ -10,9 +10,11 @@ const FIRST_LAYER = 'containerd.io/gc.ref.content.l.0';
 /** Bytes: more than any manifest that was pulled. */
 const MOST = 8 << 20;
 
-const withLayers = z.object({
-  layers: z.array(z.object({ mediaType: z.string(), digest: z.string(), size: z.int().min(0).default(0) })),
-});
+/** Made when a manifest is read, which a start does without. */
+const withLayers = () =>
+  z.object({
+    layers: z.array(z.object({ mediaType: z.string(), digest: z.string(), size: z.int().min(0).default(0) })),
+  });
 
 /**
  * The media type of the layer: it may have to go through stream processors. Without a manifest that has it, it is
@@ -49,7 +51,7 @@ async function layersOf(content: Content, namespace: string, { digest, size }: C
   try {
     const bytes = Buffer.alloc(size);
     const length = await reader.read(bytes, 0);
-    return withLayers.safeParse(parsed(bytes.toString('utf8', 0, length))).data?.layers ?? [];
+    return withLayers().safeParse(parsed(bytes.toString('utf8', 0, length))).data?.layers ?? [];
   } finally {
     await reader.close();
   }
