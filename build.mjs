@@ -97,16 +97,38 @@ const zodByName = {
   },
 };
 
-/** grpc-js serves without a client of its own, but for services that we do not offer: it is made when somebody wants one. */
-const clientOnDemand = {
-  name: 'client-on-demand',
+/** What packages read at once and few runs use, or none of ours: it is read where it is used. */
+const SELDOM_USED = [
+  // grpc-js serves without a client of its own, but for services that we do not offer.
+  {
+    file: /grpc-js\/build\/src\/(channelz|orca)\.js$/,
+    eager: 'const make_client_1 = require("./make-client");',
+    uses: ['make_client_1.', 'require("./make-client").'],
+  },
+  // pino logs by threads to who asks for it.
+  {
+    file: /pino\/lib\/transport\.js$/,
+    eager: "const ThreadStream = require('thread-stream')",
+    uses: ['new ThreadStream(', "new (require('thread-stream'))("],
+  },
+  // Who makes a logger matters to those threads alone, and V8 looks for it through every line of the bundle.
+  {
+    file: /pino\/pino\.js$/,
+    eager: "const caller = require('./lib/caller')",
+    uses: ['caller()', 'undefined'],
+  },
+];
+
+const seldomUsed = {
+  name: 'seldom-used',
   setup({ onLoad }) {
-    onLoad({ filter: /grpc-js\/build\/src\/(channelz|orca)\.js$/ }, ({ path }) => {
-      const contents = readFileSync(path, 'utf8');
-      const eager = 'const make_client_1 = require("./make-client");';
-      if (!contents.includes(eager)) throw new Error(`${path} does not read "./make-client" any more as it did`);
-      return { contents: contents.replace(eager, '').replaceAll('make_client_1.', 'require("./make-client").') };
-    });
+    for (const { file, eager, uses } of SELDOM_USED)
+      onLoad({ filter: file }, ({ path }) => {
+        const contents = readFileSync(path, 'utf8');
+        for (const text of [eager, uses[0]])
+          if (!contents.includes(text)) throw new Error(`${path} does not say "${text}" any more`);
+        return { contents: contents.replace(eager, '').replaceAll(...uses) };
+      });
   },
 };
 
@@ -150,9 +172,10 @@ function refuseWide(path) {
 }
 
 /**
- * A part of Node is loaded when something of it is first used, not when a bundle is linked that mentions it.
+ * A part of Node is loaded when something of it is first used, not when a bundle is linked that mentions it; what is
+ * `known` of it, not even then.
  */
-const nodeOnDemand = {
+const nodeOnDemand = (known = {}) => ({
   name: 'node-on-demand',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /./ }, ({ path, namespace }) => {
@@ -167,14 +190,15 @@ const nodeOnDemand = {
         return { contents: `module.exports = (...args) => process.getBuiltinModule(${id})(...args)` };
       if (typeof part === 'function') return { contents: `module.exports = process.getBuiltinModule(${id})` };
       const getters = Object.keys(part).map(
-        (name) => `get ${JSON.stringify(name)}() { return load()[${JSON.stringify(name)}] }`,
+        (name) =>
+          `get ${JSON.stringify(name)}() { return ${known[`${path}.${name}`] ?? `load()[${JSON.stringify(name)}]`} }`,
       );
       return {
         contents: `let part; const load = () => part ??= process.getBuiltinModule(${id}); module.exports = { ${STANDS_FOR_ITSELF}: true, get default() { return load() }, ${getters} }`,
       };
     });
   },
-};
+});
 
 const options = {
   outdir,
@@ -190,7 +214,7 @@ const options = {
   tsconfig: join(top, 'tsconfig.json'),
   // A native addon finds its files beside itself.
   external: ['koffi', '@koromix/*', ...NEVER_LOADED],
-  plugins: [englishOnly, zodByName, readApart, clientOnDemand, nodeOnDemand],
+  plugins: [englishOnly, zodByName, readApart, seldomUsed],
 };
 
 const define = {
@@ -207,6 +231,7 @@ const [kept, others] = [true, false].map((wanted) =>
 rmSync(outdir, { recursive: true, force: true });
 await build({
   ...options,
+  plugins: [...options.plugins, nodeOnDemand()],
   entryPoints: others,
   format: 'esm',
   // CommonJS packages inside an ES module still call require for what Node brings along.
@@ -217,17 +242,25 @@ await build({
 });
 await build({
   ...options,
-  plugins: [koffiInside, ...options.plugins],
+  // Each is a process: pino asks.
+  plugins: [koffiInside, ...options.plugins, nodeOnDemand({ 'node:worker_threads.isMainThread': 'true' })],
   entryPoints: kept,
   format: 'cjs',
   outExtension: { '.js': '.bundle' },
   // The parameters of lib/code-cache.ts.
-  banner: { js: '(function(exports,require,module,__url,__filename){' },
+  // The same clock as `performance`, for which Node loads six parts of itself.
+  banner: { js: '(function(exports,require,module,__url,__filename){const __now=()=>process.uptime()*1000;' },
   footer: { js: '})' },
-  define: { ...define, 'import.meta.url': '__url', 'import.meta.filename': '__filename' },
+  define: {
+    ...define,
+    'import.meta.url': '__url',
+    'import.meta.filename': '__filename',
+    'performance.now': '__now',
+  },
 });
 await build({
   ...options,
+  plugins: [nodeOnDemand()],
   entryPoints: { 'code-cache': join(top, 'lib/code-cache.ts') },
   format: 'cjs',
   outExtension: { '.js': '.cjs' },

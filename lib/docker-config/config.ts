@@ -24,18 +24,21 @@ export interface DockerConfig {
   readonly logins: ReadonlyMap<string, Login>;
 }
 
-const entrySchema = z.object({
-  auth: z.string().nullish(),
-  username: z.string().nullish(),
-  password: z.string().nullish(),
-  identitytoken: z.string().nullish(),
-});
+/** Made when a file is read, which a start does without. */
+const entrySchema = () =>
+  z.object({
+    auth: z.string().nullish(),
+    username: z.string().nullish(),
+    password: z.string().nullish(),
+    identitytoken: z.string().nullish(),
+  });
 
-const fileSchema = z.object({
-  auths: z.record(z.string(), entrySchema.nullable()).nullish(),
-  credsStore: z.string().nullish(),
-  credHelpers: z.record(z.string(), z.string()).nullish(),
-});
+const fileSchema = () =>
+  z.object({
+    auths: z.record(z.string(), entrySchema().nullable()).nullish(),
+    credsStore: z.string().nullish(),
+    credHelpers: z.record(z.string(), z.string()).nullish(),
+  });
 
 const HUB = 'index.docker.io';
 const HUB_NAMES = ['docker.io', 'registry-1.docker.io', HUB];
@@ -61,7 +64,12 @@ function decode(auth: string): Login | undefined {
   return colon <= 0 ? undefined : { username: text.slice(0, colon), secret: text.slice(colon + 1).replace(/\0+$/, '') };
 }
 
-function loginOf({ auth, username, password, identitytoken }: z.output<typeof entrySchema>): Login | undefined {
+function loginOf({
+  auth,
+  username,
+  password,
+  identitytoken,
+}: z.output<ReturnType<typeof entrySchema>>): Login | undefined {
   if (identitytoken) return { username: '', secret: identitytoken };
   if (auth) return decode(auth);
   return username && password ? { username, secret: password } : undefined;
@@ -77,7 +85,7 @@ export function parseDockerConfig(file: string, text: string): DockerConfig {
     // The parser's own message quotes the text.
     throw invalidArgument(`"${file}" is not JSON`);
   }
-  const parsed = fileSchema.safeParse(value);
+  const parsed = fileSchema().safeParse(value);
   if (!parsed.success) {
     const path = parsed.error.issues[0]?.path.filter((key) => typeof key === 'string' && key.length < 100).join('.');
     throw invalidArgument(`"${file}": ${path || 'the whole'} is malformed`);

@@ -8,7 +8,7 @@ import { deadlineExceeded, failedPrecondition, notFound } from '../../kernel/err
 import { findProgram } from '../search-path.js';
 import type { Login } from './config.js';
 
-const answerSchema = z.object({ Username: z.string().max(4096).default(''), Secret: z.string().max(65_536) });
+const answerSchema = () => z.object({ Username: z.string().max(4096).default(''), Secret: z.string().max(65_536) });
 
 /** A user name that says that the secret is a refresh token. */
 const TOKEN_USER = '<token>';
@@ -60,7 +60,7 @@ function parseAnswer(stdout: Buffer): Login | undefined {
     if (!(error instanceof SyntaxError || error instanceof RangeError)) throw error;
     return undefined;
   }
-  const answer = answerSchema.safeParse(value);
+  const answer = answerSchema().safeParse(value);
   if (!answer.success) return undefined;
   const { Username, Secret } = answer.data;
   return { username: Username === TOKEN_USER ? '' : Username, secret: Secret };

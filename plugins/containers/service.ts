@@ -1,9 +1,9 @@
-import { z } from 'zod';
 import { type Container as ContainerMessage, ContainersDefinition } from '../../api/gen/services/containers.js';
 import { type Container, Containers, type NewContainer } from '../../kernel/contracts/containers.js';
 import { GrpcServices } from '../../kernel/contracts/grpc.js';
 import { invalidArgument } from '../../kernel/errors.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { noSettings } from '../../lib/no-settings.js';
 import { implement } from '../../lib/rpc/definition.js';
 import { toTimestamp } from '../../lib/rpc/timestamp.js';
 
@@ -47,7 +47,7 @@ export const plugin = definePlugin({
   id: 'containers-service',
   api: 1,
   wire: { type: 'io.containerd.grpc.v1', id: 'containers' },
-  config: z.object({}).strict(),
+  config: noSettings,
   requires: { containers: Containers },
   provides: { service: GrpcServices },
   async start({ deps: { containers } }) {

@@ -1,6 +1,6 @@
-import { z } from 'zod';
 import { ContentStore } from '../../kernel/contracts/content.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { noSettings } from '../../lib/no-settings.js';
 import { LocalStore } from './store.js';
 
 /** Blobs and ingests in a local directory. */
@@ -8,7 +8,7 @@ export const plugin = definePlugin({
   id: 'content',
   api: 1,
   wire: { type: 'io.containerd.content.v1', id: 'content' },
-  config: z.object({}).strict(),
+  config: noSettings,
   requires: {},
   provides: { store: ContentStore },
   async start({ rootDir, advertise, onStop }) {

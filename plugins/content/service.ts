@@ -1,9 +1,9 @@
-import { z } from 'zod';
 import { ContentDefinition } from '../../api/content.js';
 import type { Info, Status } from '../../api/gen/services/content.js';
 import { Content, type ContentInfo, type IngestStatus } from '../../kernel/contracts/content.js';
 import { GrpcServices } from '../../kernel/contracts/grpc.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { noSettings } from '../../lib/no-settings.js';
 import { inChunks } from '../../lib/rpc/chunks.js';
 import { implement } from '../../lib/rpc/definition.js';
 import { toInt64 } from '../../lib/rpc/int64.js';
@@ -33,7 +33,7 @@ export const plugin = definePlugin({
   id: 'content-service',
   api: 1,
   wire: { type: 'io.containerd.grpc.v1', id: 'content' },
-  config: z.object({}).strict(),
+  config: noSettings,
   requires: { content: Content },
   provides: { service: GrpcServices },
   async start({ deps: { content } }) {

@@ -1,9 +1,9 @@
-import { z } from 'zod';
 import { ControlDefinition } from '../../api/gen/services/control.js';
 import { GrpcServices } from '../../kernel/contracts/grpc.js';
 import { Reloaders } from '../../kernel/contracts/reloader.js';
 import { failedPrecondition } from '../../kernel/errors.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { noSettings } from '../../lib/no-settings.js';
 import { implement } from '../../lib/rpc/definition.js';
 
 /** What an operator asks of the running daemon: `keelson reload`. */
@@ -11,7 +11,7 @@ export const plugin = definePlugin({
   id: 'control',
   api: 1,
   wire: { type: 'io.containerd.grpc.v1', id: 'control' },
-  config: z.object({}).strict(),
+  config: noSettings,
   requires: { reloaders: Reloaders },
   provides: { service: GrpcServices },
   async start({ deps }) {

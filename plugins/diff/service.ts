@@ -1,8 +1,8 @@
-import { z } from 'zod';
 import { DiffDefinition } from '../../api/gen/services/diff.js';
 import { Diff } from '../../kernel/contracts/diff.js';
 import { GrpcServices } from '../../kernel/contracts/grpc.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { noSettings } from '../../lib/no-settings.js';
 import { implement } from '../../lib/rpc/definition.js';
 import { fromDescriptorMessage, toDescriptorMessage } from '../../lib/rpc/descriptor.js';
 import { fromTimestamp } from '../../lib/rpc/timestamp.js';
@@ -12,7 +12,7 @@ export const plugin = definePlugin({
   id: 'diff-service',
   api: 1,
   wire: { type: 'io.containerd.grpc.v1', id: 'diff' },
-  config: z.object({}).strict(),
+  config: noSettings,
   requires: { diff: Diff },
   provides: { service: GrpcServices },
   start: async ({ deps: { diff } }) => ({

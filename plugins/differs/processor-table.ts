@@ -4,26 +4,28 @@
  */
 import { z } from 'zod';
 
-const processor = z
-  .object({
-    accepts: z.array(z.string().min(1)).describe('media types that it takes'),
-    returns: z.string().min(1).describe('media type of what comes out'),
-    path: z
-      .string()
-      .regex(/^(\/.*|[^/]+)$/, 'an absolute path is expected, or a name to be found in PATH')
-      .describe('the program: an absolute path, or a name that is in a directory of PATH'),
-    args: z.array(z.string()).default([]).describe('its arguments'),
-    env: z
-      .array(z.string().regex(/^[^=]+=/, 'NAME=value is expected'))
-      .default([])
-      .describe("NAME=value, beside the daemon's own environment"),
-  })
-  .strict();
+/** Made for a table that has entries: most have none. */
+const processor = () =>
+  z
+    .object({
+      accepts: z.array(z.string().min(1)).describe('media types that it takes'),
+      returns: z.string().min(1).describe('media type of what comes out'),
+      path: z
+        .string()
+        .regex(/^(\/.*|[^/]+)$/, 'an absolute path is expected, or a name to be found in PATH')
+        .describe('the program: an absolute path, or a name that is in a directory of PATH'),
+      args: z.array(z.string()).default([]).describe('its arguments'),
+      env: z
+        .array(z.string().regex(/^[^=]+=/, 'NAME=value is expected'))
+        .default([])
+        .describe("NAME=value, beside the daemon's own environment"),
+    })
+    .strict();
 
 /** By id, under which a caller of Apply gives a processor its payload. */
-export type StreamProcessorTable = Readonly<Record<string, z.output<typeof processor>>>;
+export type StreamProcessorTable = Readonly<Record<string, z.output<ReturnType<typeof processor>>>>;
 
-export interface StreamProcessor extends z.output<typeof processor> {
+export interface StreamProcessor extends z.output<ReturnType<typeof processor>> {
   readonly id: string;
 }
 
@@ -70,7 +72,7 @@ function contradictions(table: StreamProcessorTable): readonly { readonly id: st
 }
 
 export const processorTable = z
-  .record(z.string(), processor)
+  .record(z.string(), z.lazy(processor))
   .superRefine((table, context) => {
     for (const { id, message } of contradictions(table))
       context.addIssue({ code: 'custom', path: [id, 'accepts'], message });

@@ -1,10 +1,10 @@
-import { z } from 'zod';
 import { EventsDefinition } from '../../api/gen/services/events.js';
 import type { Envelope as EnvelopeMessage } from '../../api/gen/types/event.js';
 import { type Envelope, Events } from '../../kernel/contracts/events.js';
 import { GrpcServices } from '../../kernel/contracts/grpc.js';
 import { invalidArgument } from '../../kernel/errors.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { noSettings } from '../../lib/no-settings.js';
 import { implement } from '../../lib/rpc/definition.js';
 import { fromTimestamp, toTimestamp } from '../../lib/rpc/timestamp.js';
 
@@ -30,7 +30,7 @@ export const plugin = definePlugin({
   id: 'events-service',
   api: 1,
   wire: { type: 'io.containerd.grpc.v1', id: 'events' },
-  config: z.object({}).strict(),
+  config: noSettings,
   requires: { events: Events },
   provides: { service: GrpcServices },
   start: async ({ deps: { events } }) => ({

@@ -1,8 +1,8 @@
-import { z } from 'zod';
 import { ImagesDefinition } from '../../api/gen/services/images.js';
 import { GrpcServices } from '../../kernel/contracts/grpc.js';
 import { Images } from '../../kernel/contracts/images.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { noSettings } from '../../lib/no-settings.js';
 import { implement } from '../../lib/rpc/definition.js';
 import { fromDescriptorMessage } from '../../lib/rpc/descriptor.js';
 import { fromImageMessage, toImageMessage } from './messages.js';
@@ -12,7 +12,7 @@ export const plugin = definePlugin({
   id: 'images-service',
   api: 1,
   wire: { type: 'io.containerd.grpc.v1', id: 'images' },
-  config: z.object({}).strict(),
+  config: noSettings,
   requires: { images: Images },
   provides: { service: GrpcServices },
   async start({ deps: { images } }) {

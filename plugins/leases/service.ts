@@ -1,9 +1,9 @@
-import { z } from 'zod';
 import { type Lease as LeaseMessage, LeasesDefinition, type Resource } from '../../api/gen/services/leases.js';
 import { GrpcServices } from '../../kernel/contracts/grpc.js';
 import { type Lease, type LeaseResource, Leases } from '../../kernel/contracts/leases.js';
 import { invalidArgument } from '../../kernel/errors.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { noSettings } from '../../lib/no-settings.js';
 import { implement } from '../../lib/rpc/definition.js';
 import { toTimestamp } from '../../lib/rpc/timestamp.js';
 
@@ -23,7 +23,7 @@ export const plugin = definePlugin({
   id: 'leases-service',
   api: 1,
   wire: { type: 'io.containerd.grpc.v1', id: 'leases' },
-  config: z.object({}).strict(),
+  config: noSettings,
   requires: { leases: Leases },
   provides: { service: GrpcServices },
   async start({ deps: { leases } }) {

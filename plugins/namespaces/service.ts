@@ -1,9 +1,9 @@
-import { z } from 'zod';
 import { type Namespace as NamespaceMessage, NamespacesDefinition } from '../../api/gen/services/namespaces.js';
 import { GrpcServices } from '../../kernel/contracts/grpc.js';
 import { type Namespace, Namespaces } from '../../kernel/contracts/namespaces.js';
 import { invalidArgument } from '../../kernel/errors.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { noSettings } from '../../lib/no-settings.js';
 import { implement } from '../../lib/rpc/definition.js';
 
 const toMessage = ({ name, labels }: Namespace): NamespaceMessage => ({ name, labels: { ...labels } });
@@ -18,7 +18,7 @@ export const plugin = definePlugin({
   id: 'namespaces-service',
   api: 1,
   wire: { type: 'io.containerd.grpc.v1', id: 'namespaces' },
-  config: z.object({}).strict(),
+  config: noSettings,
   requires: { namespaces: Namespaces },
   provides: { service: GrpcServices },
   async start({ deps: { namespaces } }) {

@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { Empty } from '../../api/gen/google/protobuf/empty.js';
 import { StreamInit, StreamingDefinition } from '../../api/gen/services/streaming.js';
 import { GrpcServices } from '../../kernel/contracts/grpc.js';
@@ -6,6 +5,7 @@ import type { AnyMessage } from '../../kernel/contracts/scope.js';
 import { Streams } from '../../kernel/contracts/streams.js';
 import { invalidArgument } from '../../kernel/errors.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { noSettings } from '../../lib/no-settings.js';
 import { packAny, unpackAny } from '../../lib/rpc/any.js';
 import { type Call, implement } from '../../lib/rpc/definition.js';
 import { CallStream } from './call-stream.js';
@@ -35,7 +35,7 @@ export const plugin = definePlugin({
   id: 'streaming-service',
   api: 1,
   wire: { type: 'io.containerd.grpc.v1', id: 'streaming' },
-  config: z.object({}).strict(),
+  config: noSettings,
   requires: { streams: Streams },
   provides: { service: GrpcServices },
   start: async ({ deps: { streams } }) => ({

@@ -1,8 +1,8 @@
-import { z } from 'zod';
 import { TasksDefinition } from '../../api/gen/services/tasks.js';
 import { GrpcServices } from '../../kernel/contracts/grpc.js';
 import { Tasks } from '../../kernel/contracts/tasks.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { noSettings } from '../../lib/no-settings.js';
 import { implement, type ServiceImplementation } from '../../lib/rpc/definition.js';
 import { fromDescriptorMessage, toDescriptorMessage } from '../../lib/rpc/descriptor.js';
 import { toTimestamp } from '../../lib/rpc/timestamp.js';
@@ -13,7 +13,7 @@ export const plugin = definePlugin({
   id: 'tasks-service',
   api: 1,
   wire: { type: 'io.containerd.grpc.v1', id: 'tasks' },
-  config: z.object({}).strict(),
+  config: noSettings,
   requires: { tasks: Tasks },
   provides: { service: GrpcServices },
   start: async ({ deps: { tasks } }) => ({ service: tasksService(tasks) }),

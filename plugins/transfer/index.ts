@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { TransferDefinition } from '../../api/gen/services/transfer.js';
 import { Archives } from '../../kernel/contracts/archives.js';
 import { Distribution } from '../../kernel/contracts/distribution.js';
@@ -6,6 +5,7 @@ import { GrpcServices } from '../../kernel/contracts/grpc.js';
 import { Images } from '../../kernel/contracts/images.js';
 import { Streams } from '../../kernel/contracts/streams.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { noSettings } from '../../lib/no-settings.js';
 import { implement } from '../../lib/rpc/definition.js';
 import { transfer } from './transfer.js';
 
@@ -14,7 +14,7 @@ export const plugin = definePlugin({
   id: 'transfer',
   api: 1,
   wire: { type: 'io.containerd.grpc.v1', id: 'transfer' },
-  config: z.object({}).strict(),
+  config: noSettings,
   requires: { archives: Archives, distribution: Distribution, images: Images, streams: Streams },
   provides: { service: GrpcServices },
   start: async ({ deps, log }) => ({

@@ -1,7 +1,7 @@
-import { z } from 'zod';
 import { VersionDefinition } from '../../api/gen/services/version.js';
 import { GrpcServices } from '../../kernel/contracts/grpc.js';
 import { definePlugin } from '../../kernel/plugin.js';
+import { noSettings } from '../../lib/no-settings.js';
 import { implement } from '../../lib/rpc/definition.js';
 import { REVISION, VERSION } from '../../lib/version.js';
 
@@ -10,7 +10,7 @@ export const plugin = definePlugin({
   id: 'version',
   api: 1,
   wire: { type: 'io.containerd.grpc.v1', id: 'version' },
-  config: z.object({}).strict(),
+  config: noSettings,
   requires: {},
   provides: { service: GrpcServices },
   start: async () => ({
