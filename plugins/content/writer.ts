@@ -14,6 +14,9 @@ import { forgetHash, saveHash } from './saved-hash.js';
 /** Bytes after which a flush begins while writing goes on, so that the one at commit has little left. */
 const FLUSH_EVERY = 32 * CHUNK;
 
+/** Bytes between two savings of the hash on the way: hashing so many again takes a moment. */
+const SAVE_EVERY = 256 * CHUNK;
+
 export interface OpenIngest extends IngestPlan {
   readonly directory: string;
   readonly startedAt: Nanos;
@@ -49,6 +52,8 @@ export class LocalWriter implements BlobWriter {
   #unflushed = 0;
   #flush: Promise<unknown> = Promise.resolve();
   #flushing = false;
+  /** Offset from which on the hash is saved with the next flush. */
+  #saveFrom = 0;
   #ended = false;
 
   constructor(ingest: OpenIngest, host: WriterHost) {
@@ -151,8 +156,9 @@ export class LocalWriter implements BlobWriter {
     if (this.#unflushed < FLUSH_EVERY || this.#flushing) return;
     this.#unflushed = 0;
     this.#flushing = true;
-    const reached = this.#hash.copy();
+    const reached = this.#hash.offset >= this.#saveFrom ? this.#hash.copy() : undefined;
     const flush = this.#host.flushes.run(() => this.#ingest.file.datasync()).then(() => this.#saveHash(reached, true));
+    if (reached) this.#saveFrom = reached.offset + SAVE_EVERY;
     // The kernel reports a failed flush once: whoever awaits #flush must be told.
     this.#flush = this.#flush
       .then(() => flush)
@@ -162,9 +168,9 @@ export class LocalWriter implements BlobWriter {
     this.#flush.catch(() => undefined);
   }
 
-  async #saveHash(hash: RunningHash, isFlushed: boolean): Promise<void> {
+  async #saveHash(hash: RunningHash | undefined, isFlushed: boolean): Promise<void> {
     try {
-      await saveHash(this.#ingest.directory, hash, isFlushed);
+      if (hash) await saveHash(this.#ingest.directory, hash, isFlushed);
     } catch {
       // On a full disk, for example: without it whoever resumes only takes longer.
     }
