@@ -70,6 +70,7 @@ export class SnapshotCommit {
       await backend.commit(backendKey, active.backendKey, {
         labels: inheritedLabels(options.labels ?? {}),
         ...rebased,
+        ...(options.usage === undefined ? {} : { usage: options.usage }),
       });
       failpoint('snap.commit');
       await this.#record(commit, active, { backendKey, sequence, parent });
