@@ -89,6 +89,7 @@ export class LocalWriter implements BlobWriter {
     }
     await this.#doing('truncating', this.#flush);
     await this.#doing('truncating', forgetHash(directory));
+    this.#saveFrom = 0;
     await this.#doing('truncating', file.truncate(size));
     this.#hash = await this.#doing('hashing', hashFile(file, RunningHash.open(this.#hash.algorithm), size));
   }
