@@ -6,12 +6,13 @@
  * what `synchronous = FULL` does, which is to flush the log after each commit.
  * While one flush runs, further transactions gather for the next.
  */
-import { closeSync, constants, fdatasync, fsyncSync, openSync } from 'node:fs';
+import { closeSync, fdatasync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { dataLoss, failedPrecondition, resourceExhausted } from '../../kernel/errors.js';
 import { fileError } from '../errno.js';
 import { failpoint } from '../failpoint.js';
+import { syncDirectory } from '../sync-directory.js';
 import { Connection, type Param, type Schema } from './connection.js';
 import { isFull, sqliteError } from './errors.js';
 import type { Row } from './row.js';
@@ -80,6 +81,8 @@ export class Database implements Reader {
   readonly #writer: Writer;
   readonly #files: Files;
   readonly #reserve: SpaceReserve | undefined;
+  /** The names of both files are on disk: before that nothing that is in them can be promised. */
+  readonly #named: Promise<void>;
   #queue: Job[] = [];
   #unflushed: Waiting[] = [];
   #flushing: Promise<void> | undefined;
@@ -95,6 +98,8 @@ export class Database implements Reader {
     this.#connection = connection;
     this.#files = files;
     this.#reserve = reserve;
+    this.#named = syncDirectory(dirname(connection.file));
+    this.#named.catch(() => {}); // whoever waits for a flush is told
     this.#writer = {
       get: (sql, ...params) => connection.get(sql, params),
       all: (sql, ...params) => connection.all(sql, params),
@@ -110,15 +115,12 @@ export class Database implements Reader {
   static async open(file: string, schema: Schema, reserve?: SpaceReserve): Promise<Database> {
     const connection = Connection.open(file, schema);
     const opened: number[] = [];
-    const open = (path: string, flags = constants.O_RDONLY): number => {
-      const descriptor = openSync(path, flags);
+    const open = (path: string): number => {
+      const descriptor = openSync(path, 'r');
       opened.push(descriptor);
       return descriptor;
     };
     try {
-      // The log's name must be on disk before what is in it can be promised.
-      fsyncSync(open(dirname(file), constants.O_RDONLY | constants.O_DIRECTORY));
-      closeSync(opened.pop() ?? -1);
       return new Database(connection, { data: open(file), log: open(`${file}-wal`) }, reserve);
     } catch (error) {
       connection.close();
@@ -182,6 +184,7 @@ export class Database implements Reader {
     this.#commitQueue();
     await this.#flushing;
     await this.#checkpointing;
+    await Promise.allSettled([this.#named]);
     clearTimeout(this.#idle);
     this.#failure ??= this.#isClosed();
     this.#connection.close();
@@ -293,6 +296,7 @@ export class Database implements Reader {
       this.#unflushed = [];
       try {
         failpoint('db.flush');
+        await this.#named;
         await flush(this.#files.log);
         for (const { resolve } of waiting) resolve();
       } catch (error) {
@@ -332,6 +336,7 @@ export class Database implements Reader {
     const changed = this.#changed;
     this.#changed = 0;
     try {
+      await this.#named;
       await flush(this.#files.log);
       this.#copyLog();
       await flush(this.#files.data);

@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { bootId } from '../../lib/boot.js';
 import { DIGEST_ALGORITHMS, type DigestAlgorithm } from '../../lib/digest.js';
+import { syncDirectory } from '../../lib/sync-directory.js';
 import { RunningHash } from './hashing.js';
 import { unlessMissing } from './ingest.js';
-import { syncDirectory } from './sync-directory.js';
 
 /** Bytes below which hashing again is quicker than saving. */
 const WORTH_SAVING = 4 << 20;

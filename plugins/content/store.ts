@@ -15,13 +15,13 @@ import { whileDoing } from '../../lib/errno.js';
 import { failpoint } from '../../lib/failpoint.js';
 import { KeyedLock } from '../../lib/keyed-lock.js';
 import { Limit } from '../../lib/limit.js';
+import { syncDirectory } from '../../lib/sync-directory.js';
 import { hashFile, type RunningHash, SuspendedHashes } from './hashing.js';
 import { createIngest, dataFile, type IngestPlan, readIngest, unlessMissing, writeTotal } from './ingest.js';
 import { RefLocks } from './locks.js';
 import { OpenBlobs } from './open-blobs.js';
 import { StorePaths } from './paths.js';
 import { savedHash } from './saved-hash.js';
-import { syncDirectory } from './sync-directory.js';
 import { LocalWriter, type OpenIngest, type WriterHost } from './writer.js';
 
 /** Flushes at once: the threads that serve all other files must not all wait for the disk. */
