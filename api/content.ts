@@ -28,22 +28,43 @@ function writeVarint(target: Uint8Array, value: number, offset: number): number 
   return at;
 }
 
-/** Everything but the data as generated, then the data, which protobuf lets come last. `field` is below 16. */
+/** Writes the field of that number, below 16, with the data; returns the offset behind it. */
+function writeData(target: Uint8Array, field: number, data: Uint8Array, offset: number): number {
+  if (data.length === 0) return offset;
+  target[offset] = (field << 3) | LENGTH_DELIMITED;
+  const start = writeVarint(target, data.length, offset + 1);
+  target.set(data, start);
+  return start + data.length;
+}
+
+/** Everything but the data, as generated. */
+const headOf = <T extends { data: Uint8Array }>(codec: Codec<T>, message: T): Uint8Array =>
+  codec.encode({ ...message, data: NO_DATA }).finish();
+
+/** The head, then the data, which protobuf lets come last. */
 function encodeBulk<T extends { data: Uint8Array }>(codec: Codec<T>, field: number, message: T): Uint8Array {
-  const head = codec.encode({ ...message, data: NO_DATA }).finish();
+  const head = headOf(codec, message);
   const { data } = message;
   if (data.length === 0) return head;
   const bytes = Buffer.allocUnsafe(head.length + 1 + MAX_VARINT32 + data.length);
   bytes.set(head);
-  bytes[head.length] = (field << 3) | LENGTH_DELIMITED;
-  const start = writeVarint(bytes, data.length, head.length + 1);
-  bytes.set(data, start);
-  return bytes.subarray(0, start + data.length);
+  return bytes.subarray(0, writeData(bytes, field, data, head.length));
 }
+
+/** A tag and a 64-bit varint. */
+const MOST_OF_OFFSET = 11;
 
 export const ReadContentResponse = {
   ...ReadResponse,
   encode: (message: ReadResponse) => ({ finish: () => encodeBulk(ReadResponse, 2, message) }),
+  bulk: {
+    most: ({ data }: ReadResponse): number => MOST_OF_OFFSET + 1 + MAX_VARINT32 + data.length,
+    write(message: ReadResponse, target: Buffer, at: number): number {
+      const head = message.offset === 0n ? NO_DATA : headOf(ReadResponse, message);
+      target.set(head, at);
+      return writeData(target, 2, message.data, at + head.length);
+    },
+  },
 };
 export type ReadContentResponse = ReadResponse;
 

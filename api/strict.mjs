@@ -1,12 +1,17 @@
 /**
  * Makes generated decoders refuse what they would otherwise let through:
- * bytes that are not UTF-8 in a string, the tag 0, a field that runs over the
- * end of its message, and the map key `__proto__`, which would be lost.
+ * bytes that are not UTF-8 in a string, the tag 0, and a field that runs over
+ * the end of its message. And makes them keep the map key `__proto__`, which a
+ * plain assignment would take for something else.
  *
  * usage: node strict.mjs DIRECTORY
  */
 import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+
+/** An assignment that makes a property of the map's own whatever the key is. */
+const keeping = (map, key, value) =>
+  `if (${key} === "__proto__") globalThis.Object.defineProperty(${map}, ${key}, { value: ${value}, writable: true, enumerable: true, configurable: true });\nelse ${map}[${key}] = ${value};`;
 
 const RULES = [
   { name: 'strings are UTF-8', find: /reader\.string\(\)/g, put: 'reader.string(true)' },
@@ -21,9 +26,14 @@ const RULES = [
     put: '\n if (reader.pos !== end) throw new globalThis.Error("protobuf field runs over its message");$&',
   },
   {
-    name: 'no map key __proto__',
-    find: /message\.\w+\[(entry\d+\.key)\] = /g,
-    put: 'if ($1 === "__proto__") throw new globalThis.Error("map key \\"__proto__\\" is refused");\n$&',
+    name: 'any map key, decoded',
+    find: /(message\.\w+)\[(entry\d+)\.key\] = (entry\d+\.value);/g,
+    put: keeping('$1', '$2.key', '$3'),
+  },
+  {
+    name: 'any map key, completed',
+    find: /\b(acc)\[(key)\] = ([^;\n]+);/g,
+    put: keeping('$1', '$2', '$3'),
   },
 ];
 

@@ -24,12 +24,11 @@ export async function proxiesOf({ proxy_plugins, plugins }: Settings, locate: Lo
   };
   for (const [name, { enabled, required, ...config }] of Object.entries(proxy_plugins)) {
     const type = typeOf(config);
-    const plugin = proxyPlugin(name, type);
     if (Object.hasOwn(plugins, name)) await refuse(name, `found "${name}", which [plugins.${name}] is called, too`);
     else if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name))
       await refuse(name, `found "${name}", expected letters, digits, ".", "_" and "-"`);
-    else if (plugin === undefined) await refuse(name, `found type "${type}", which nothing here can use yet`);
     else {
+      const plugin = proxyPlugin(name, type);
       entries.push([name, { config, ...(enabled !== undefined && { enabled }), ...(required && { required }) }]);
       loaders.push([name, async () => ({ plugin })]);
     }

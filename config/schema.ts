@@ -1,6 +1,6 @@
 /** The settings that are not a plugin's own. */
 import { z } from 'zod';
-import { proxySettings } from '../lib/proxy-settings.js';
+import { proxyTable } from '../lib/proxy-settings.js';
 import { LOG_LEVELS } from './levels.js';
 
 const absolute = z.string().regex(/^\//, 'an absolute path is expected');
@@ -42,10 +42,12 @@ export const Settings = z
     proxy_plugins: z
       .record(
         z.string(),
-        proxySettings.extend({
-          required: z.boolean().optional().describe('nothing starts unless this plugin does; default false'),
-          enabled: z.boolean().optional().describe('default true'),
-        }),
+        z.lazy(() =>
+          proxyTable().extend({
+            required: z.boolean().optional().describe('nothing starts unless this plugin does; default false'),
+            enabled: z.boolean().optional().describe('default true'),
+          }),
+        ),
       )
       .default({})
       .describe('plugins in processes of their own, over a gRPC socket'),

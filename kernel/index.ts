@@ -188,7 +188,7 @@ class RunningKernel implements Kernel {
     entry.verdict = verdict;
     const { outcome, reason, problem: trouble } = verdict;
     const facts = { plugin: entry.id, outcome, millis: Math.round(entry.startMillis), reason };
-    if (outcome !== 'error') this.#log.info(facts, `plugin ${outcome}`);
+    if (outcome !== 'error') this.#log[outcome === 'ok' ? 'debug' : 'info'](facts, `plugin ${outcome}`);
     else this.#log.error({ ...facts, situation: trouble?.situation, err: trouble?.cause }, 'plugin failed');
     if (outcome === 'ok' || !required(entry)) return;
     throw new KernelError('FAILED_PRECONDITION', 'starting', [unmet(entry)]);

@@ -37,7 +37,8 @@ export async function runDaemon(options: LoadOptions): Promise<number> {
     return stopping.aborted ? 0 : 1;
   }
   await notify('READY=1', log);
-  log.info({ millis: Math.round(performance.now()) }, 'ready');
+  const started = kernel.report.plugins().filter(({ outcome }) => outcome === 'ok').length;
+  log.info({ millis: Math.round(performance.now()), plugins: started }, 'ready');
   flushCompileCache();
   tidyAtRest();
   await aborted(stopping);

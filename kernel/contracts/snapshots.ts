@@ -50,12 +50,24 @@ export interface CommitSnapshot {
    * prepared on, which must have been none. Only with capability `rebase`.
    */
   readonly parent?: string;
+  /** What `usage` said of it, if nothing but attributes of its files changed since: it need not be measured again. */
+  readonly usage?: Usage;
+}
+
+export interface ViewSnapshot {
+  /** False for whoever only looks for a moment: a power cut may take the view, and it is there sooner. Default: true. */
+  readonly lasting?: boolean;
 }
 
 /** A backend. Labels it receives all start with `containerd.io/snapshot/`, or are `containerd.io/snapshot.ref`. */
 export interface Snapshotter {
   /** What it can beyond the basics, for example `rebase`, `remap-ids`. */
   readonly capabilities: readonly string[];
+  /**
+   * A directory on the filesystem of its overlay upper directories, beside the one that holds them: trees are made there
+   * and moved into snapshots. Whatever is in it when the daemon starts is left over.
+   */
+  readonly staging?: string;
   /** NOT_FOUND. */
   stat(key: string): Promise<SnapshotInfo>;
   /** Mask paths `labels`, `labels.KEY` (empty value deletes); others INVALID_ARGUMENT. No mask: all labels replaced. */
@@ -67,7 +79,7 @@ export interface Snapshotter {
   /** ALREADY_EXISTS; NOT_FOUND (parent); INVALID_ARGUMENT when the parent is not committed. */
   prepare(key: string, parent: string, labels?: Labels): Promise<readonly Mount[]>;
   /** As `prepare`, read-only. */
-  view(key: string, parent: string, labels?: Labels): Promise<readonly Mount[]>;
+  view(key: string, parent: string, labels?: Labels, options?: ViewSnapshot): Promise<readonly Mount[]>;
   /** ALREADY_EXISTS (name); NOT_FOUND (key); FAILED_PRECONDITION when `key` is not active. */
   commit(name: string, key: string, options?: CommitSnapshot): Promise<void>;
   /** NOT_FOUND; FAILED_PRECONDITION while a child exists. */
@@ -94,7 +106,14 @@ export interface Snapshots {
   usage(scope: Scope, snapshotter: string, key: string): Promise<Usage>;
   mounts(scope: Scope, snapshotter: string, key: string): Promise<readonly Mount[]>;
   prepare(scope: Scope, snapshotter: string, key: string, parent: string, labels?: Labels): Promise<readonly Mount[]>;
-  view(scope: Scope, snapshotter: string, key: string, parent: string, labels?: Labels): Promise<readonly Mount[]>;
+  view(
+    scope: Scope,
+    snapshotter: string,
+    key: string,
+    parent: string,
+    labels?: Labels,
+    options?: ViewSnapshot,
+  ): Promise<readonly Mount[]>;
   commit(scope: Scope, snapshotter: string, name: string, key: string, options?: CommitSnapshot): Promise<void>;
   remove(scope: Scope, snapshotter: string, key: string): Promise<void>;
   walk(scope: Scope, snapshotter: string, filters?: readonly string[]): AsyncIterable<SnapshotInfo>;

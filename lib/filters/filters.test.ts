@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { hasCode } from '../../kernel/errors.js';
 import { compileFilters, type Fields, mapField, nonEmpty } from './filters.js';
+import { parseFilter } from './parse.js';
 
 interface Thing {
   readonly name: string;
@@ -105,5 +106,24 @@ describe('filters', () => {
     const start = performance.now();
     for (let i = 0; i < 100; i += 1) assert.equal(filter(fields), false);
     assert.ok(performance.now() - start < 1000);
+  });
+});
+
+describe('characters', () => {
+  /** What the first selector of a text says, or the error without what depends on the text. */
+  const first = (text: string): unknown => {
+    try {
+      return parseFilter(text)[0];
+    } catch (error) {
+      return error instanceof Error && error.constructor;
+    }
+  };
+
+  it('of ASCII mean the same in a text of ASCII alone and in one with others', () => {
+    for (let code = 0; code < 128; code++) {
+      const character = String.fromCharCode(code);
+      for (const text of [`a==${character}`, `a==x${character}y`, `a${character}==x`, `${character}a==x`])
+        assert.deepEqual(first(text), first(`${text},b=="\u00e9"`), JSON.stringify(text));
+    }
   });
 });

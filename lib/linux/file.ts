@@ -72,6 +72,7 @@ const c: {
   mknodat(dir: number, path: Path, mode: number, device: bigint): number;
   linkat(oldDir: number, old: Path, dir: number, path: Path, flags: number): number;
   symlinkat(target: Path, dir: number, path: Path): number;
+  renameat(oldDir: number, old: Path, dir: number, path: Path): number;
   readlinkat(dir: number, path: Path, buffer: Uint8Array, size: number): number;
   unlinkat(dir: number, path: Path, flags: number): number;
   fchownat(dir: number, path: Path, uid: number, gid: number, flags: number): number;
@@ -95,6 +96,7 @@ const c: {
   mknodat: libc.func('int mknodat(int, const char *, uint32, uint64)'),
   linkat: libc.func('int linkat(int, const char *, int, const char *, int)'),
   symlinkat: libc.func('int symlinkat(const char *, int, const char *)'),
+  renameat: libc.func('int renameat(int, const char *, int, const char *)'),
   readlinkat: libc.func('long readlinkat(int, const char *, void *, size_t)'),
   unlinkat: libc.func('int unlinkat(int, const char *, int)'),
   fchownat: libc.func('int fchownat(int, const char *, uint32, uint32, int)'),
@@ -160,6 +162,11 @@ export function linkat(oldDir: number, old: Path, dir: number, path: Path, flags
 /** symlink(2). `target` is kept byte by byte. */
 export function symlinkat(target: Path, dir: number, path: Path, tolerate = NONE): number {
   return settle(c.symlinkat(terminated(target), dir, terminated(path)), 'symlinkat', path, tolerate);
+}
+
+/** rename(2). Follows no link at either name. */
+export function renameat(oldDir: number, old: Path, dir: number, path: Path, tolerate = NONE): number {
+  return settle(c.renameat(oldDir, terminated(old), dir, terminated(path)), 'renameat', old, tolerate);
 }
 
 const linkText = Buffer.alloc(4096);

@@ -7,6 +7,16 @@
 export interface MessageCodec<T> {
   encode(message: T): { finish(): Uint8Array };
   decode(bytes: Uint8Array): T;
+  /** Of messages that carry data in bulk. */
+  readonly bulk?: BulkCodec<T>;
+}
+
+/** Encodes into memory of the caller. */
+export interface BulkCodec<T> {
+  /** Bytes that it may take. */
+  most(message: T): number;
+  /** Writes it from offset `at`; returns the offset behind it. */
+  write(message: T, target: Buffer, at: number): number;
 }
 
 export interface MethodDefinition {

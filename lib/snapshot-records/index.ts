@@ -9,4 +9,5 @@ export {
   type StorageMount,
   type StoredInfo,
   StoredSnapshotter,
+  type ViewOptions,
 } from './snapshotter.js';

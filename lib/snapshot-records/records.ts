@@ -11,7 +11,7 @@ import { failpoint } from '../failpoint.js';
 import { updateLabels, withoutEmpty } from '../labels.js';
 import { now } from '../rpc/timestamp.js';
 import { DamagedDatabase, type Schema } from '../sqlite/connection.js';
-import { Database, type Writer } from '../sqlite/database.js';
+import { Database, type MutateOptions, type Writer } from '../sqlite/database.js';
 import { Reserve } from '../sqlite/reserve.js';
 import { integer, type Row, size, stringMap, text } from '../sqlite/row.js';
 
@@ -230,14 +230,15 @@ export class SnapshotRecords {
     return parent === '' ? undefined : this.parent(parent);
   }
 
-  /** As {@link checkNew}. */
-  create({ id, kind, key, parent, labels }: NewSnapshot): Promise<SnapshotRecord> {
-    return this.#change((sql) => {
+  /** As {@link checkNew}. `durable`: resolves when it survives a power cut. */
+  create({ id, kind, key, parent, labels }: NewSnapshot, durable = true): Promise<SnapshotRecord> {
+    const insert = (sql: Writer): SnapshotRecord => {
       const parentId = this.checkNew(key, parent)?.id ?? null;
       const time = now();
       sql.run(INSERT, id, key, parentId, kind, time, time, toJson(labels));
       return this.get(key);
-    });
+    };
+    return this.#change(insert, { durable });
   }
 
   /** What {@link commit} would say. The active snapshot that is to be committed. */
@@ -273,16 +274,19 @@ export class SnapshotRecords {
 
   /** NOT_FOUND; FAILED_PRECONDITION while a child exists. */
   remove(name: string): Promise<SnapshotRecord> {
-    return this.#change((sql) => {
-      const record = this.get(name);
-      const child = sql.get('SELECT name FROM snapshots WHERE parent = ? LIMIT 1', record.id);
-      if (child !== undefined) {
-        throw failedPrecondition(`cannot remove snapshot "${name}": "${text(child, 'name')}" has it as its parent`);
-      }
-      sql.run('DELETE FROM snapshots WHERE id = ?', record.id);
-      sql.run('DELETE FROM unsynced WHERE id = ?', record.id);
-      return record;
-    }, true);
+    return this.#change(
+      (sql) => {
+        const record = this.get(name);
+        const child = sql.get('SELECT name FROM snapshots WHERE parent = ? LIMIT 1', record.id);
+        if (child !== undefined) {
+          throw failedPrecondition(`cannot remove snapshot "${name}": "${text(child, 'name')}" has it as its parent`);
+        }
+        sql.run('DELETE FROM snapshots WHERE id = ?', record.id);
+        sql.run('DELETE FROM unsynced WHERE id = ?', record.id);
+        return record;
+      },
+      { frees: true },
+    );
   }
 
   /** Committed snapshots whose files are not known to be on disk, oldest first: parents before children. */
@@ -315,8 +319,8 @@ export class SnapshotRecords {
     return this.#database.close();
   }
 
-  async #change<T>(work: (sql: Writer) => T, frees = false): Promise<T> {
-    const result = await this.#database.mutate(work, { frees });
+  async #change<T>(work: (sql: Writer) => T, options: MutateOptions = {}): Promise<T> {
+    const result = await this.#database.mutate(work, options);
     failpoint('snap.record');
     return result;
   }

@@ -72,6 +72,28 @@ describe('a stored snapshotter', () => {
       assert.deepEqual([await names(snapshotter), storage.stored.size], [[], 0]);
     }));
 
+  it('does not measure again what was measured for the commit', () =>
+    withFake(async (snapshotter, storage) => {
+      await snapshotter.prepare('key', '');
+      storage.failing.add('measure');
+      const usage = { inodes: 7, size: 4096 };
+      await snapshotter.commit('name', 'key', { usage });
+      assert.deepEqual(await snapshotter.usage('name'), usage);
+    }));
+
+  it('makes a view that need not last: there as any other, and gone when removed', () =>
+    withFake(async (snapshotter) => {
+      await snapshotter.prepare('key', '');
+      await snapshotter.commit('name', 'key');
+      await snapshotter.view('look', 'name', {}, { lasting: false });
+      const { kind, parent } = await snapshotter.stat('look');
+      assert.deepEqual([kind, parent], ['view', 'name']);
+      await assert.rejects(snapshotter.remove('name'), { code: 'FAILED_PRECONDITION' });
+      await snapshotter.remove('look');
+      await snapshotter.remove('name');
+      assert.deepEqual(await names(snapshotter), []);
+    }));
+
   it('keeps an active snapshot that could not be measured', () =>
     withFake(async (snapshotter, storage) => {
       await snapshotter.prepare('key', '');

@@ -9,10 +9,10 @@
  */
 import { join } from 'node:path';
 import { unimplemented } from '../../kernel/errors.js';
+import { bootId } from '../boot.js';
 import { fileError, whileDoing } from '../errno.js';
 import { failpoint } from '../failpoint.js';
 import { BackgroundSync, flushFilesystem } from './background-sync.js';
-import { bootId } from './boot.js';
 import { type SnapshotKind, type SnapshotRecord, SnapshotRecords, type SnapshotUsage } from './records.js';
 
 type Labels = Readonly<Record<string, string>>;
@@ -57,11 +57,18 @@ export interface SnapshotterOptions {
   readonly storage: SnapshotStorage;
   /** Told when leftovers cannot be deleted now; the next `cleanup` tries again. */
   readonly warn: (message: string, error: unknown) => void;
+  /** What the contract says of it. */
+  readonly staging?: string;
 }
 
 export interface CommitOptions {
   readonly labels?: Labels;
   readonly parent?: string;
+  readonly usage?: SnapshotUsage;
+}
+
+export interface ViewOptions {
+  readonly lasting?: boolean;
 }
 
 /** What the contract says about a snapshot. */
@@ -77,6 +84,7 @@ const FEW = 8;
 /** Implements the contract `Snapshotter` over a {@link SnapshotStorage}. */
 export class StoredSnapshotter {
   readonly capabilities: readonly string[];
+  readonly staging?: string;
   readonly #records: SnapshotRecords;
   readonly #storage: SnapshotStorage;
   readonly #warn: SnapshotterOptions['warn'];
@@ -89,8 +97,9 @@ export class StoredSnapshotter {
   #cleaning: Promise<void> = Promise.resolve();
   #closing = false;
 
-  private constructor({ root, storage, warn }: SnapshotterOptions, records: SnapshotRecords) {
+  private constructor({ root, storage, warn, staging }: SnapshotterOptions, records: SnapshotRecords) {
     this.capabilities = storage.capabilities;
+    if (staging !== undefined) this.staging = staging;
     this.#doubtful = new Set(records.unsynced().flatMap(({ name, boot }) => (boot === this.#boot ? [] : [name])));
     this.#sync = new BackgroundSync({
       flush: () => storage.flush?.() ?? flushFilesystem(root),
@@ -139,20 +148,25 @@ export class StoredSnapshotter {
   }
 
   prepare(key: string, parent: string, labels: Labels = {}): Promise<readonly StorageMount[]> {
-    return this.#create('active', key, parent, labels);
+    return this.#create('active', key, parent, labels, true);
   }
 
-  view(key: string, parent: string, labels: Labels = {}): Promise<readonly StorageMount[]> {
-    return this.#create('view', key, parent, labels);
+  view(
+    key: string,
+    parent: string,
+    labels: Labels = {},
+    { lasting = true }: ViewOptions = {},
+  ): Promise<readonly StorageMount[]> {
+    return this.#create('view', key, parent, labels, lasting);
   }
 
-  async commit(name: string, key: string, { labels = {}, parent = '' }: CommitOptions = {}): Promise<void> {
+  async commit(name: string, key: string, { labels = {}, parent = '', ...known }: CommitOptions = {}): Promise<void> {
     const record = this.#records.checkCommit(name, key, parent);
     if (parent !== '' && parent !== record.parent && !this.capabilities.includes('rebase')) {
       throw unimplemented(`snapshot "${key}" cannot get parent "${parent}": this snapshotter cannot rebase`);
     }
     const layer = this.#layer(record);
-    const usage = await whileDoing(`committing snapshot "${key}"`, this.#storage.measure(layer));
+    const usage = known.usage ?? (await whileDoing(`committing snapshot "${key}"`, this.#storage.measure(layer)));
     failpoint('snap.measure');
     await this.#records.commit({ name, key, labels, usage, parent, boot: this.#boot });
     this.#sync.wake();
@@ -218,6 +232,7 @@ export class StoredSnapshotter {
     key: string,
     parent: string,
     labels: Labels,
+    durable: boolean,
   ): Promise<readonly StorageMount[]> {
     // Asked before anything is made; the transaction asks again.
     const below = this.#records.checkNew(key, parent);
@@ -227,7 +242,7 @@ export class StoredSnapshotter {
     try {
       await this.#storage.create(layer);
       failpoint('snap.mkdir');
-      await this.#records.create({ id: layer.id, kind, key, parent, labels });
+      await this.#records.create({ id: layer.id, kind, key, parent, labels }, durable);
     } catch (error) {
       // When the disk failed under it, the record may be there all the same.
       if (this.#records.find(key)?.id !== layer.id) await this.#destroy(layer.id);

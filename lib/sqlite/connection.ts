@@ -15,6 +15,8 @@ export interface Schema {
   readonly version: number;
   /** Makes the tables of an empty database. */
   readonly create: string;
+  /** What makes a database of an earlier version one of the next, by that earlier version. */
+  readonly upgrades?: Readonly<Record<number, string>>;
 }
 
 /** Thrown when the file cannot be a healthy database: callers may repair. */
@@ -147,6 +149,7 @@ export class Connection {
     refuseNewer(this.file, this.#pragma('user_version'), schema.version);
     this.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0');
     if (isNew) this.#create(schema);
+    else this.#upgrade(schema);
     const check = this.get('PRAGMA quick_check(1)', [])?.quick_check;
     if (check !== 'ok') throw new DamagedDatabase(`"${this.file}" is damaged: ${String(check)}`);
     // So that the log exists from here on.
@@ -156,6 +159,15 @@ export class Connection {
   #create({ applicationId, version, create }: Schema): void {
     this.exec('BEGIN IMMEDIATE');
     this.exec(`${create}; PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${version}; COMMIT`);
+  }
+
+  /** From version to version, each in a transaction. */
+  #upgrade({ version, upgrades = {} }: Schema): void {
+    for (let found = this.#pragma('user_version'); found < version; found += 1) {
+      const upgrade = upgrades[found];
+      if (upgrade === undefined) throw new DamagedDatabase(`"${this.file}" is damaged: its schema version is ${found}`);
+      this.exec(`BEGIN IMMEDIATE; ${upgrade}; PRAGMA user_version = ${found + 1}; COMMIT`);
+    }
   }
 
   #pragma(name: string): number {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { failedPrecondition, hasCode } from '../../kernel/errors.js';
+import { eventually } from '../../test/harness/eventually.js';
 import { scratch } from '../../test/harness/scratch.js';
 import { DamagedDatabase } from './connection.js';
 import { Database, type Schema, type SpaceReserve } from './database.js';
@@ -79,7 +80,7 @@ describe('database', () => {
       for (let batch = 0; batch < 5; batch += 1) {
         await Promise.all(Array.from({ length: 1000 }, (_, i) => put(database, `${batch}-${i}`)));
       }
-      assert.ok((await stat(file)).size > 50_000);
+      await eventually('the file has grown', async () => (await stat(file)).size > 50_000 || undefined);
     }));
 
   it('refuses to be opened by a second process, naming the first', () =>
@@ -102,6 +103,17 @@ describe('database', () => {
       await writeFile(file, bytes);
       await assert.rejects(Database.open(file, SCHEMA), (error) => hasCode(error, 'FAILED_PRECONDITION'));
       assert.deepEqual(await readFile(file), bytes);
+    }));
+
+  it('brings an older schema up to date, version by version, or calls it damaged', () =>
+    withDatabase(async (database, file) => {
+      await put(database, 'a');
+      await database.close();
+      const upgrades = { 1: 'ALTER TABLE things ADD COLUMN colour TEXT', 2: "UPDATE things SET colour = 'red'" };
+      const upgraded = await Database.open(file, { ...SCHEMA, version: 3, upgrades });
+      assert.equal(upgraded.get('SELECT colour FROM things')?.colour, 'red');
+      await upgraded.close();
+      await assert.rejects(Database.open(file, { ...SCHEMA, version: 4, upgrades }), DamagedDatabase);
     }));
 
   it("does not take another program's database for its own", () =>

@@ -61,8 +61,8 @@ export class OpenBlobs {
   /** How often something was forgotten: a file opened before may be the former one. */
   #changes = 0;
 
-  /** A reader of the blob in the file at `path`. Errors of open(2). */
-  async reader(digest: string, path: string): Promise<LocalReader> {
+  /** A reader of the blob in the file at the path, which is asked for when it is not open. Errors of open(2). */
+  async reader(digest: string, path: () => string): Promise<LocalReader> {
     const known = this.#files.get(digest);
     if (known) {
       this.#files.delete(digest);
@@ -70,7 +70,7 @@ export class OpenBlobs {
       return new LocalReader(digest, known.use());
     }
     const before = this.#changes;
-    const fd = await openFile(path, constants.O_RDONLY);
+    const fd = await openFile(path(), constants.O_RDONLY);
     const { size } = await statFile(fd);
     const file = new SharedFile(fd, size, () => this.#trim());
     const reader = new LocalReader(digest, file.use());

@@ -1,4 +1,4 @@
-import { constants, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { chmod, open, opendir, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type {
@@ -20,6 +20,8 @@ import { createIngest, dataFile, type IngestPlan, readIngest, unlessMissing, wri
 import { RefLocks } from './locks.js';
 import { OpenBlobs } from './open-blobs.js';
 import { StorePaths } from './paths.js';
+import { savedHash } from './saved-hash.js';
+import { syncDirectory } from './sync-directory.js';
 import { LocalWriter, type OpenIngest, type WriterHost } from './writer.js';
 
 /** Flushes at once: the threads that serve all other files must not all wait for the disk. */
@@ -29,15 +31,6 @@ const FLUSHES = 2;
 const WALKED_AT_ONCE = 64;
 
 const READ_ONLY = 0o444;
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
-}
 
 function checkWriter({ ref, total = 0, expected = '' }: OpenWriter): IngestPlan {
   if (ref === '') throw invalidArgument('the ref of an ingest must not be empty');
@@ -107,7 +100,7 @@ export class LocalStore implements ContentStore, WriterHost {
   async reader(digest: string): Promise<BlobReader> {
     const reader = await whileDoing(
       `opening content "${digest}"`,
-      unlessMissing(this.#open.reader(digest, this.#paths.blob(digest))),
+      unlessMissing(this.#open.reader(digest, () => this.#paths.blob(digest))),
     );
     if (!reader) throw notFound(`content "${digest}" not found`);
     return reader;
@@ -208,7 +201,8 @@ export class LocalStore implements ContentStore, WriterHost {
     try {
       const { size } = await file.stat();
       const algorithm = plan.expected === '' ? CANONICAL : parseDigest(plan.expected).algorithm;
-      const hash = this.#suspended.take(plan.ref, algorithm, size) ?? (await hashFile(file, algorithm, size));
+      const known = this.#suspended.take(plan.ref, algorithm, size) ?? (await savedHash(directory, algorithm, size));
+      const hash = await hashFile(file, known, size);
       return { ...status, directory, file, hash };
     } catch (error) {
       await file.close();

@@ -86,12 +86,41 @@ describe('content service: Write', () => {
     await assert.rejects(stream.send({ action: STAT }), coded('INVALID_ARGUMENT', /ref/));
   });
 
-  check('an unknown action, a negative offset and a malformed digest are refused', async (stream, metadata) => {
-    await assert.rejects(stream.send({ action: UNRECOGNIZED, ref: 'r' }), coded('INVALID_ARGUMENT', /action/));
-    const again = new Stream(metadata);
-    await assert.rejects(again.send({ action: WRITE, ref: 'r', offset: -1n }), coded('INVALID_ARGUMENT'));
-    const third = new Stream(metadata);
-    await assert.rejects(third.send({ action: STAT, ref: 'r', expected: 'sha256:x' }), coded('INVALID_ARGUMENT'));
+  check(
+    'an unknown action, a negative offset, one beyond the end and a malformed digest are refused',
+    async (stream, metadata) => {
+      await assert.rejects(stream.send({ action: UNRECOGNIZED, ref: 'r' }), coded('INVALID_ARGUMENT', /action/));
+      const again = new Stream(metadata);
+      await assert.rejects(again.send({ action: WRITE, ref: 'r', offset: -1n }), coded('INVALID_ARGUMENT'));
+      const third = new Stream(metadata);
+      await assert.rejects(third.send({ action: STAT, ref: 'r', expected: 'sha256:x' }), coded('INVALID_ARGUMENT'));
+      const beyond = new Stream(metadata);
+      await assert.rejects(
+        beyond.send({ action: WRITE, ref: 'r', offset: 5n, data: HELLO }),
+        coded('OUT_OF_RANGE', /0/),
+      );
+      assert.deepEqual(await metadata.digests(NS), []);
+    },
+  );
+
+  check('digests of other algorithms are checked too, of unknown ones refused', async (stream, metadata) => {
+    const [right, wrong] = [digestOf(HELLO, 'sha512'), digestOf(bytesOf('x'), 'sha512')];
+    await stream.send({ action: WRITE, ref: 'r', data: HELLO, expected: wrong });
+    await assert.rejects(stream.send({ action: COMMIT, offset: 14n }), coded('FAILED_PRECONDITION', /sha512/));
+    assert.deepEqual((await metadata.onDisk()).blobs, []);
+    await using resumed = new Stream(metadata);
+    const { digest } = await resumed.send({ action: COMMIT, ref: 'r', offset: 14n, expected: right });
+    assert.equal(digest, right);
+    const unknown = new Stream(metadata);
+    const expected = `md5:${'0'.repeat(32)}`;
+    await assert.rejects(unknown.send({ action: STAT, ref: 'md5', expected }), coded('INVALID_ARGUMENT', /md5/));
+  });
+
+  check('nothing is written behind a commit', async (stream, metadata) => {
+    await stream.send({ action: COMMIT, ref: 'r', data: HELLO });
+    await assert.rejects(stream.send({ action: WRITE, offset: 14n, data: HELLO }), /ended without an answer/);
+    assert.deepEqual(await metadata.digests(NS), [HELLO_DIGEST]);
+    assert.deepEqual(await metadata.content.statuses(NS), []);
   });
 
   check('a wrong size is FAILED_PRECONDITION, and the ingest can go on', async (stream, metadata) => {

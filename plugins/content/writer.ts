@@ -7,11 +7,15 @@ import { fileError, whileDoing } from '../../lib/errno.js';
 import { failpoint } from '../../lib/failpoint.js';
 import type { Limit } from '../../lib/limit.js';
 import { now } from '../../lib/rpc/timestamp.js';
-import { CHUNK, hashFile, type RunningHash } from './hashing.js';
+import { CHUNK, hashFile, RunningHash } from './hashing.js';
 import type { IngestPlan } from './ingest.js';
+import { forgetHash, saveHash } from './saved-hash.js';
 
 /** Bytes after which a flush begins while writing goes on, so that the one at commit has little left. */
 const FLUSH_EVERY = 32 * CHUNK;
+
+/** Bytes between two savings of the hash on the way: hashing so many again takes a moment. */
+const SAVE_EVERY = 256 * CHUNK;
 
 export interface OpenIngest extends IngestPlan {
   readonly directory: string;
@@ -48,6 +52,8 @@ export class LocalWriter implements BlobWriter {
   #unflushed = 0;
   #flush: Promise<unknown> = Promise.resolve();
   #flushing = false;
+  /** Offset from which on the hash is saved with the next flush. */
+  #saveFrom = 0;
   #ended = false;
 
   constructor(ingest: OpenIngest, host: WriterHost) {
@@ -77,12 +83,14 @@ export class LocalWriter implements BlobWriter {
 
   async truncate(size: number): Promise<void> {
     this.#requireOpen();
-    const { ref, file } = this.#ingest;
+    const { ref, file, directory } = this.#ingest;
     if (!Number.isSafeInteger(size) || size < 0 || size > this.#hash.offset) {
       throw outOfRange(`cannot truncate ingest "${ref}" of ${this.#hash.offset} bytes to ${size}`);
     }
+    await this.#doing('truncating', this.#flush);
+    await this.#doing('truncating', forgetHash(directory));
     await this.#doing('truncating', file.truncate(size));
-    this.#hash = await this.#doing('hashing', hashFile(file, this.#hash.algorithm, size));
+    this.#hash = await this.#doing('hashing', hashFile(file, RunningHash.open(this.#hash.algorithm), size));
   }
 
   async commit({ size = 0, expected = '' }: CommitBlob): Promise<BlobInfo> {
@@ -110,6 +118,7 @@ export class LocalWriter implements BlobWriter {
       await this.#drop();
       throw fileError(error, `flushing ingest "${ref}"`);
     }
+    await this.#saveHash(this.#hash, false);
     try {
       await this.#doing('closing', file.close());
     } finally {
@@ -147,7 +156,9 @@ export class LocalWriter implements BlobWriter {
     if (this.#unflushed < FLUSH_EVERY || this.#flushing) return;
     this.#unflushed = 0;
     this.#flushing = true;
-    const flush = this.#host.flushes.run(() => this.#ingest.file.datasync());
+    const reached = this.#hash.offset >= this.#saveFrom ? this.#hash.copy() : undefined;
+    const flush = this.#host.flushes.run(() => this.#ingest.file.datasync()).then(() => this.#saveHash(reached, true));
+    if (reached) this.#saveFrom = reached.offset + SAVE_EVERY;
     // The kernel reports a failed flush once: whoever awaits #flush must be told.
     this.#flush = this.#flush
       .then(() => flush)
@@ -157,9 +168,18 @@ export class LocalWriter implements BlobWriter {
     this.#flush.catch(() => undefined);
   }
 
+  async #saveHash(hash: RunningHash | undefined, isFlushed: boolean): Promise<void> {
+    try {
+      if (hash) await saveHash(this.#ingest.directory, hash, isFlushed);
+    } catch {
+      // On a full disk, for example: without it whoever resumes only takes longer.
+    }
+  }
+
   async #hashWith(algorithm: DigestAlgorithm): Promise<void> {
     if (this.#hash.algorithm === algorithm) return;
-    this.#hash = await this.#doing('hashing', hashFile(this.#ingest.file, algorithm, this.#hash.offset));
+    const hash = RunningHash.open(algorithm);
+    this.#hash = await this.#doing('hashing', hashFile(this.#ingest.file, hash, this.#hash.offset));
   }
 
   async #publish(digest: string, size: number): Promise<BlobInfo> {
@@ -192,6 +212,7 @@ export class LocalWriter implements BlobWriter {
   /** Ends the writer and deletes what is left of the ingest. */
   async #drop(): Promise<void> {
     this.#ended = true;
+    await Promise.allSettled([this.#flush]);
     try {
       await this.#doing('closing', this.#ingest.file.close());
       await this.#host.discard(this.#ingest);

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import pino from 'pino';
 import type { Differ } from '../../kernel/contracts/diff.js';
 import { codeOf, hasCode, unimplemented } from '../../kernel/errors.js';
 import { digestOf } from '../../lib/digest.js';
@@ -34,7 +35,8 @@ const refusing: Differ = {
 };
 
 function diffOf(content: MemoryContent, order: readonly string[], differs: [string, Differ][]): OrderedDiff {
-  return new OrderedDiff({ content, order, differs: new Map(differs), sync: false, processors });
+  const ahead = { staging: () => [], most: 0, patience: 0, log: pino({ level: 'silent' }) };
+  return new OrderedDiff({ content, order, differs: new Map(differs), sync: false, processors, ahead });
 }
 
 test('a blob is read from content, verified, unpacked by the first differ that does it', async () => {

@@ -1,10 +1,20 @@
 /** The Diff service: asks the differs in order until one does not say that the matter is not its own. */
 
 import type { BlobReader, Content } from '../../kernel/contracts/content.js';
-import type { ApplyBlob, ApplyLayer, CompareTrees, Diff, Differ, LayerSink } from '../../kernel/contracts/diff.js';
+import type {
+  AppliedLayer,
+  ApplyBlob,
+  ApplyLayer,
+  CompareTrees,
+  Diff,
+  Differ,
+  LayerSink,
+} from '../../kernel/contracts/diff.js';
 import type { Descriptor, Scope } from '../../kernel/contracts/scope.js';
 import { dataLoss, hasCode, notFound, unimplemented } from '../../kernel/errors.js';
 import { OCI_LAYER } from '../../lib/oci/media-types.js';
+import type { DetachedApply } from './layer-ahead.js';
+import { type AheadOptions, LayersAhead } from './layers-ahead.js';
 import type { StreamProcessors } from './stream-processors.js';
 
 export interface OrderedOptions {
@@ -16,15 +26,26 @@ export interface OrderedOptions {
   /** Flush every layer to disk, whether asked to or not. */
   readonly sync: boolean;
   readonly processors: StreamProcessors;
+  /** How layers are unpacked ahead of their turn; those that are flushed never are. */
+  readonly ahead: Pick<AheadOptions, 'staging' | 'most' | 'patience' | 'log'>;
 }
 
-const PIECE = 1 << 20;
+/** As much as a layer's worker is handed at a time. */
+const PIECE = 256 << 10;
 
 export class OrderedDiff implements Diff {
   readonly #options: OrderedOptions;
+  readonly #ahead: LayersAhead;
 
   constructor(options: OrderedOptions) {
     this.#options = options;
+    const { content, processors, ahead } = options;
+    this.#ahead = new LayersAhead({
+      ...ahead,
+      content,
+      suits: (mediaType) => !processors.takes(mediaType),
+      unpack: (scope, blob, layer) => this.#unpack(scope, blob, layer),
+    });
   }
 
   open(layer: ApplyLayer): Promise<LayerSink> {
@@ -35,14 +56,25 @@ export class OrderedDiff implements Diff {
   }
 
   async apply(scope: Scope, blob: Descriptor, layer: ApplyBlob): Promise<Descriptor> {
+    const unpack = (): Promise<AppliedLayer> => this.#unpack(scope, blob, layer);
+    const isFlushed = layer.sync || this.#options.sync;
+    const { diffId, size } = isFlushed ? await unpack() : await this.#ahead.apply(scope, blob, layer, unpack);
+    return { mediaType: OCI_LAYER, digest: diffId, size };
+  }
+
+  /** Ends what goes on beside the calls. */
+  close(): Promise<void> {
+    return this.#ahead.close();
+  }
+
+  async #unpack(scope: Scope, blob: Descriptor, how: ApplyBlob | DetachedApply): Promise<AppliedLayer> {
     const reader = await this.#options.content.reader(scope, blob.digest);
     try {
       const { digest, mediaType } = blob;
-      const sink = await this.open({ ...layer, mediaType, digest, size: reader.size });
+      const sink = await this.open({ ...how, mediaType, digest, size: reader.size });
       try {
         await copy(reader, sink, blob);
-        const applied = await sink.end();
-        return { mediaType: OCI_LAYER, digest: applied.diffId, size: applied.size };
+        return await sink.end();
       } finally {
         await sink.abort();
       }

@@ -9,7 +9,7 @@ import type { DoubtfulSnapshot, Mount, SnapshotDoubts } from '../../kernel/contr
 import { dataLoss } from '../../kernel/errors.js';
 import { labelOf } from '../../lib/labels.js';
 import { chainIds } from '../../lib/oci/chain-id.js';
-import { layerMediaType } from './layer-media-type.js';
+import { layerMediaType } from './manifest-layers.js';
 
 const UNCOMPRESSED = 'containerd.io/uncompressed';
 

@@ -26,6 +26,11 @@ export class StreamProcessors {
     this.#patience = patience;
   }
 
+  /** Whether layers of that media type go through a program. */
+  takes(mediaType: string): boolean {
+    return processorChain(this.#table, mediaType).steps.length > 0;
+  }
+
   /** Opens `layer` by `open`, which gets it as it comes out of the last program; a layer that needs none goes there as it is. */
   async open(layer: ApplyLayer, open: OpenLayer): Promise<LayerSink> {
     const { steps, mediaType } = processorChain(this.#table, layer.mediaType);

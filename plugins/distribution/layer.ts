@@ -2,7 +2,7 @@
 import type { Content } from '../../kernel/contracts/content.js';
 import type { AppliedLayer, ApplyLayer, Diff, LayerSink } from '../../kernel/contracts/diff.js';
 import type { Descriptor, Labels } from '../../kernel/contracts/scope.js';
-import type { Mount, Snapshots } from '../../kernel/contracts/snapshots.js';
+import type { Mount, Snapshots, Usage } from '../../kernel/contracts/snapshots.js';
 import { failedPrecondition, hasCode, internal } from '../../kernel/errors.js';
 import type { Blobs } from './blobs.js';
 import { ChunkPair } from './chunks.js';
@@ -39,6 +39,13 @@ export type LayerOutcome = 'unpacked' | 'existed' | 'remote';
 interface Prepared {
   readonly key: string;
   readonly mounts: readonly Mount[];
+}
+
+/** A layer that was unpacked beside those below it. */
+interface Beside {
+  readonly unresolved: boolean;
+  /** Before directories got what they have in the layers below. */
+  readonly usage: Usage | undefined;
 }
 
 interface ApplyHow extends Pick<ApplyLayer, 'parents'> {
@@ -122,38 +129,63 @@ export class LayerUnpack {
   async #detach(): Promise<LayerOutcome> {
     const prepared = await this.#prepare('');
     if (!prepared) return 'remote';
-    const committed = await this.#orRemove(prepared, async () => {
-      if ((await this.#applyBeside(prepared)).unresolved) return false;
-      await this.#commit(prepared, this.#work.below?.chainId ?? '');
-      return true;
-    });
-    if (committed) return 'unpacked';
+    if (await this.#orRemove(prepared, () => this.#placeBeside(prepared))) return 'unpacked';
     await this.#remove(prepared.key);
     return this.#stack(false);
   }
 
-  /** Unpacks while the layers below come into being; both have ended when this settles. */
-  async #applyBeside(prepared: Prepared): Promise<AppliedLayer> {
+  /** False when the layer cannot be unpacked without those below. */
+  async #placeBeside(prepared: Prepared): Promise<boolean> {
     const below = Promise.withResolvers<void>();
     below.promise.catch(() => {}); // whoever waits for it is told; often nobody does
     const view = new ParentView(this.#services.snapshots, this.#work, below.promise);
     try {
-      const applied = await together(this.#flight.signal, [
-        async (signal) => {
-          const how = { detached: true, whileDownloading: true, parents: () => view.mounts() };
-          return [await this.#apply(prepared, how, signal)];
-        },
-        async (signal) => {
-          below.resolve(this.#parent(signal));
-          await below.promise;
-          return [];
-        },
-      ]);
-      const [outcome] = applied.flat();
-      if (!outcome) throw internal(`layer "${this.#work.descriptor.digest}" was not unpacked`);
-      return outcome;
+      const { unresolved, usage } = await this.#applyBeside(prepared, view, below.resolve);
+      if (unresolved) return false;
+      // The layers above wait for both.
+      await Promise.all([view.close(), this.#commit(prepared, this.#work.below?.chainId ?? '', usage)]);
+      return true;
     } finally {
       await view.close();
+    }
+  }
+
+  /** Unpacks while the layers below come into being; both have ended when this settles. `begun` is told of those. */
+  async #applyBeside(prepared: Prepared, view: ParentView, begun: (below: Promise<void>) => void): Promise<Beside> {
+    let measuring: Promise<Usage | undefined> | undefined;
+    const measure = (): void => {
+      measuring ??= this.#measure(prepared);
+    };
+    const parents = (): Promise<readonly Mount[]> => {
+      measure();
+      return view.mounts();
+    };
+    const applied = await together(this.#flight.signal, [
+      async (signal) => {
+        const outcome = await this.#apply(prepared, { detached: true, whileDownloading: true, parents }, signal);
+        measure();
+        return [outcome];
+      },
+      async (signal) => {
+        const below = this.#parent(signal);
+        begun(below);
+        await below;
+        return [];
+      },
+    ]);
+    const [outcome] = applied.flat();
+    if (!outcome) throw internal(`layer "${this.#work.descriptor.digest}" was not unpacked`);
+    return { unresolved: outcome.unresolved, usage: await measuring };
+  }
+
+  /** Measures what is unpacked while the layers below are still waited for; undefined when that must be done again. */
+  async #measure({ key }: Prepared): Promise<Usage | undefined> {
+    const { job, snapshotter } = this.#work;
+    try {
+      return await this.#services.snapshots.usage(job.scope, snapshotter, key);
+    } catch {
+      // The commit measures it then, and says what is wrong.
+      return undefined;
     }
   }
 
@@ -262,9 +294,10 @@ export class LayerUnpack {
     }
   }
 
-  async #commit({ key }: Prepared, parent: string): Promise<void> {
+  async #commit({ key }: Prepared, parent: string, usage?: Usage): Promise<void> {
     const { job, snapshotter, chainId } = this.#work;
-    const options = { labels: this.#labels(), ...(parent === '' ? {} : { parent }) };
+    const measured = usage === undefined ? {} : { usage };
+    const options = { labels: this.#labels(), ...(parent === '' ? {} : { parent }), ...measured };
     try {
       await this.#services.snapshots.commit(job.scope, snapshotter, chainId, key, options);
     } catch (error) {

@@ -9,6 +9,7 @@ export class ParentView {
   readonly #work: LayerWork;
   readonly #committed: Promise<void>;
   #key: string | undefined;
+  #closing: Promise<void> | undefined;
 
   /** `committed` resolves once the layer below is. */
   constructor(snapshots: Snapshots, work: LayerWork, committed: Promise<void>) {
@@ -22,11 +23,16 @@ export class ParentView {
     const { job, snapshotter, below } = this.#work;
     const chainId = below?.chainId ?? '';
     this.#key = extractKey(chainId);
-    return this.#snapshots.view(job.scope, snapshotter, this.#key, chainId);
+    return this.#snapshots.view(job.scope, snapshotter, this.#key, chainId, {}, { lasting: false });
   }
 
-  /** To be called when nobody looks any more. */
-  async close(): Promise<void> {
+  /** To be called when nobody looks any more. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#remove();
+    return this.#closing;
+  }
+
+  async #remove(): Promise<void> {
     const { job, snapshotter } = this.#work;
     if (this.#key === undefined) return;
     try {

@@ -4,7 +4,13 @@ import { metadataConformance } from '../../test/conformance/metadata.js';
 import { openMetadataBench } from '../../test/harness/metadata-bench.js';
 
 const unavailable = async () => undefined;
-const can = { truncateAnywhere: true, measureCollections: true, collectAtOnce: true, isolate: true, anyLabelKey: true };
+const can = {
+  truncateAnywhere: true,
+  measureCollections: true,
+  collectAtOnce: true,
+  keepSandboxes: true,
+  isolate: true,
+};
 
 metadataConformance(
   { describe, it },
@@ -22,8 +28,8 @@ metadataConformance(
       truncateAnywhere: false,
       measureCollections: false,
       collectAtOnce: false,
+      keepSandboxes: true,
       isolate: true,
-      anyLabelKey: false,
     },
     open: throughGrpc,
   },

@@ -1,6 +1,6 @@
 import { ContainerCreate, ContainerDelete, ContainerUpdate } from '../../api/gen/events/container.js';
 import type { Container, Containers, NewContainer } from '../../kernel/contracts/containers.js';
-import type { AnyMessage, Scope, UpdateMask } from '../../kernel/contracts/scope.js';
+import type { Scope, UpdateMask } from '../../kernel/contracts/scope.js';
 import { alreadyExists, invalidArgument, notFound } from '../../kernel/errors.js';
 import { compileFilters, type Fields, mapField, nonEmpty } from '../../lib/filters/filters.js';
 import { checkIdentifier } from '../../lib/identifier.js';
@@ -9,30 +9,8 @@ import { packAny } from '../../lib/rpc/any.js';
 import type { Reader, Writer } from '../../lib/sqlite/database.js';
 import { bytes, integer, type Row, stringMap, text } from '../../lib/sqlite/row.js';
 import { type Core, namespaceOf, touchNamespace } from './core.js';
+import { decodeExtensions, encodeExtensions, maskExtensions } from './extensions.js';
 import { containerNode } from './node.js';
-
-type Extensions = Readonly<Record<string, AnyMessage>>;
-
-const encodeExtensions = (extensions: Extensions): string =>
-  JSON.stringify(
-    Object.fromEntries(
-      Object.entries(extensions).map(([key, { typeUrl, value }]) => [
-        key,
-        `${Buffer.from(value).toString('base64')} ${typeUrl}`,
-      ]),
-    ),
-  );
-
-function decodeExtensions(row: Row): Extensions {
-  const entries = Object.entries(stringMap(row, 'extensions')).map(([key, packed]) => {
-    const space = packed.indexOf(' ');
-    return [
-      key,
-      { typeUrl: packed.slice(space + 1), value: new Uint8Array(Buffer.from(packed.slice(0, space), 'base64')) },
-    ] as const;
-  });
-  return Object.fromEntries(entries);
-}
 
 function toRuntime(row: Row): Container['runtime'] {
   const name = text(row, 'runtime');
@@ -92,15 +70,6 @@ function checkImmutable(current: Container, incoming: NewContainer): void {
   if (current.runtime.name !== incoming.runtime.name) {
     throw invalidArgument(`container "${id}": runtime name is immutable`);
   }
-}
-
-function maskExtensions(current: Extensions, incoming: Extensions, path: string): Extensions | undefined {
-  if (path === 'extensions') return incoming;
-  if (!path.startsWith('extensions.')) return undefined;
-  const key = path.slice('extensions.'.length);
-  const { [key]: _, ...others } = current;
-  const value = Object.hasOwn(incoming, key) ? incoming[key] : undefined;
-  return value ? { ...others, [key]: value } : others;
 }
 
 function maskContainer(current: Container, incoming: NewContainer, path: string): Container {

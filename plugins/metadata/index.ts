@@ -5,6 +5,7 @@ import { Events } from '../../kernel/contracts/events.js';
 import { Images } from '../../kernel/contracts/images.js';
 import { GarbageCollector, Leases } from '../../kernel/contracts/leases.js';
 import { Namespaces } from '../../kernel/contracts/namespaces.js';
+import { Sandboxes } from '../../kernel/contracts/sandboxes.js';
 import { SnapshotDoubts, Snapshots, Snapshotters } from '../../kernel/contracts/snapshots.js';
 import { definePlugin } from '../../kernel/plugin.js';
 import { parseDuration } from '../../lib/duration.js';
@@ -65,6 +66,7 @@ export const plugin = definePlugin({
     doubts: SnapshotDoubts,
     images: Images,
     containers: Containers,
+    sandboxes: Sandboxes,
     namespaces: Namespaces,
     leases: Leases,
     collector: GarbageCollector,

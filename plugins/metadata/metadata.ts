@@ -6,6 +6,7 @@ import type { Events } from '../../kernel/contracts/events.js';
 import type { Images } from '../../kernel/contracts/images.js';
 import type { GarbageCollector, Leases } from '../../kernel/contracts/leases.js';
 import type { Namespaces } from '../../kernel/contracts/namespaces.js';
+import type { Sandboxes } from '../../kernel/contracts/sandboxes.js';
 import type { SnapshotDoubts, Snapshots, Snapshotter } from '../../kernel/contracts/snapshots.js';
 import { Collector } from './collector/collector.js';
 import { Scheduler } from './collector/scheduler.js';
@@ -17,6 +18,7 @@ import { ImageRecords } from './images.js';
 import { LeaseRecords } from './leases.js';
 import { NamespaceRecords } from './namespaces.js';
 import { openRecords } from './open.js';
+import { SandboxRecords } from './sandboxes.js';
 import { DoubtfulSnapshots } from './snapshot-doubts.js';
 import { SnapshotTable } from './snapshot-table.js';
 import { SnapshotRecords } from './snapshots.js';
@@ -51,6 +53,7 @@ export interface MetadataServices {
   readonly doubts: SnapshotDoubts;
   readonly images: Images;
   readonly containers: Containers;
+  readonly sandboxes: Sandboxes;
   readonly namespaces: Namespaces;
   readonly leases: Leases;
   readonly collector: GarbageCollector;
@@ -92,6 +95,7 @@ export async function openMetadata(parts: MetadataParts): Promise<Metadata> {
       doubts,
       images: new ImageRecords(core),
       containers: new ContainerRecords(core),
+      sandboxes: new SandboxRecords(core),
       namespaces: new NamespaceRecords(core),
       leases: new LeaseRecords(core),
       collector: scheduler,

@@ -14,6 +14,7 @@ const CONTENTS = [
   ['images', 'images'],
   ['content', 'blobs'],
   ['containers', 'containers'],
+  ['sandboxes', 'sandboxes'],
 ] as const;
 
 function masked(name: string, current: Labels, incoming: Labels, mask: UpdateMask): Labels {

@@ -1,6 +1,6 @@
 /** Nodes of the graph that the collector walks: everything that can be kept or collected. */
 
-export type NodeType = 'lease' | 'image' | 'content' | 'snapshot' | 'ingest' | 'container';
+export type NodeType = 'lease' | 'image' | 'content' | 'snapshot' | 'ingest' | 'container' | 'sandbox';
 
 export interface Node {
   readonly type: NodeType;
@@ -20,6 +20,7 @@ export const imageNode = node('image');
 export const contentNode = node('content');
 export const ingestNode = node('ingest');
 export const containerNode = node('container');
+export const sandboxNode = node('sandbox');
 
 export const snapshotNode = (namespace: string, snapshotter: string, key: string, flat = false): Node => ({
   type: 'snapshot',

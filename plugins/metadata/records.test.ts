@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { describe, it } from 'node:test';
 import { ImageCreate } from '../../api/gen/events/image.js';
+import type { NewSandbox } from '../../kernel/contracts/sandboxes.js';
 import { digestOf } from '../../lib/digest.js';
 import { eventually } from '../../test/harness/eventually.js';
 import { bytesOf, coded, container, JSON_TYPE, TestMetadata } from '../../test/harness/metadata.js';
+import { scratch } from '../../test/harness/scratch.js';
 
 const NS = { namespace: 'test' };
 const A = digestOf(bytesOf('a'));
@@ -112,6 +116,86 @@ describe('containers', () => {
     await assert.rejects(containers.update(NS, container('ghost')), coded('NOT_FOUND'));
     await assert.rejects(containers.delete(NS, 'ghost'), coded('NOT_FOUND', /"ghost"/));
     assert.equal((await containers.list(NS, ['runtime.name==io.containerd.runc.v2', 'labels.x'])).length, 1);
+  });
+});
+
+describe('sandboxes', () => {
+  const any = (text: string) => ({ typeUrl: `type/${text}`, value: new Uint8Array(bytesOf(text)) });
+  const sandbox = (id: string, rest: Partial<NewSandbox> = {}): NewSandbox => ({
+    id,
+    labels: {},
+    runtime: { name: 'vm' },
+    extensions: {},
+    sandboxer: 'pods',
+    ...rest,
+  });
+
+  check('are kept exactly, and updated by mask', async ({ sandboxes }) => {
+    const runtime = { name: 'vm', options: any('options') };
+    const given = sandbox('s', { runtime, spec: any('spec'), labels: { a: '1' }, extensions: { x: any('x') } });
+    const created = await sandboxes.create(NS, given);
+    assert.deepEqual(await sandboxes.get(NS, 's'), created);
+    assert.deepEqual(created, { ...given, createdAt: created.createdAt, updatedAt: created.createdAt });
+    const next = sandbox('s', { runtime: { name: 'other' }, labels: { b: '2' }, extensions: { y: any('y') } });
+    assert.deepEqual((await sandboxes.update(NS, next, ['labels.b', 'extensions.y'])).labels, { a: '1', b: '2' });
+    assert.deepEqual(Object.keys((await sandboxes.get(NS, 's')).extensions), ['x', 'y']);
+    assert.equal((await sandboxes.update(NS, next, ['spec'])).spec, undefined);
+    assert.deepEqual((await sandboxes.update(NS, next, ['runtime'])).runtime, { name: 'other' });
+    const all = await sandboxes.update(NS, next);
+    assert.deepEqual([all.labels, Object.keys(all.extensions)], [{ b: '2' }, ['y']]);
+    assert.equal(all.createdAt, created.createdAt);
+  });
+
+  check('refusals', async ({ sandboxes, namespaces }) => {
+    const made = await sandboxes.create(NS, sandbox('s'));
+    const invalid = coded('INVALID_ARGUMENT');
+    await assert.rejects(sandboxes.create(NS, sandbox('s')), coded('ALREADY_EXISTS', /"s"/));
+    await assert.rejects(sandboxes.create(NS, sandbox('../s')), invalid);
+    await assert.rejects(sandboxes.create(NS, sandbox('t', { labels: TOO_LONG })), invalid);
+    await assert.rejects(sandboxes.create(NS, sandbox('t', { extensions: { '': any('x') } })), invalid);
+    const renamed = { ...made, runtime: { name: 'x' } };
+    await assert.rejects(sandboxes.update(NS, renamed), coded('INVALID_ARGUMENT', /immutable/));
+    await assert.rejects(sandboxes.update(NS, made, ['sandboxer']), coded('INVALID_ARGUMENT', /"sandboxer"/));
+    await assert.rejects(sandboxes.update(NS, sandbox('')), invalid);
+    await assert.rejects(sandboxes.update(NS, sandbox('none')), coded('NOT_FOUND', /"none"/));
+    await assert.rejects(namespaces.delete('test'), coded('FAILED_PRECONDITION', /sandboxes/));
+    await sandboxes.delete(NS, 's');
+    await assert.rejects(sandboxes.delete(NS, 's'), coded('NOT_FOUND', /"s"/));
+    await assert.rejects(sandboxes.get(NS, 's'), coded('NOT_FOUND', /"s"/));
+    await namespaces.delete('test');
+  });
+
+  check('filters, in their namespace', async ({ sandboxes }) => {
+    await sandboxes.create(NS, sandbox('b', { labels: { l: '1' } }));
+    await sandboxes.create(NS, sandbox('a', { runtime: { name: 'r' }, sandboxer: 'x' }));
+    await sandboxes.create({ namespace: 'other' }, sandbox('c'));
+    const ids = async (...filters: string[]) => (await sandboxes.list(NS, filters)).map(({ id }) => id);
+    assert.deepEqual(await ids(), ['a', 'b']);
+    assert.deepEqual(await ids('id==b'), ['b']);
+    assert.deepEqual(await ids('runtime.name==r'), ['a']);
+    assert.deepEqual(await ids('sandboxer==x', 'labels.l==1'), ['a', 'b']);
+    await assert.rejects(ids('id~=/(/'), coded('INVALID_ARGUMENT'));
+  });
+
+  it('survive a restart; records of the version before them have none', async () => {
+    await using directory = await scratch('metadata');
+    {
+      await using before = await TestMetadata.start({ directory: directory.path });
+      await before.sandboxes.create(NS, sandbox('s'));
+      await before.containers.create(NS, container('c'));
+    }
+    {
+      await using after = await TestMetadata.start({ directory: directory.path });
+      assert.equal((await after.sandboxes.get(NS, 's')).sandboxer, 'pods');
+    }
+    const file = join(directory.path, 'root/io.containerd.metadata.v1.bolt/metadata.sqlite');
+    const old = new DatabaseSync(file);
+    old.exec('DROP TABLE sandboxes; PRAGMA user_version = 1');
+    old.close();
+    await using upgraded = await TestMetadata.start({ directory: directory.path });
+    assert.deepEqual(await upgraded.sandboxes.list(NS), []);
+    assert.equal((await upgraded.containers.get(NS, 'c')).id, 'c');
+    await upgraded.sandboxes.create(NS, sandbox('s'));
   });
 });
 

@@ -12,6 +12,7 @@ const TABLES: Tables = {
   namespaces: ['name'],
   images: ['ns', 'name'],
   containers: ['ns', 'id'],
+  sandboxes: ['ns', 'id'],
   content: ['ns', 'digest'],
   ingests: ['ns', 'ref'],
   snapshots: ['ns', 'snapshotter', 'key'],

@@ -1,5 +1,24 @@
 import type { Schema } from '../../lib/sqlite/database.js';
 
+/** Since version 2. */
+const SANDBOXES = `
+CREATE TABLE sandboxes (
+  ns TEXT NOT NULL,
+  id TEXT NOT NULL,
+  labels TEXT NOT NULL,
+  runtime TEXT NOT NULL,
+  options_type TEXT,
+  options BLOB,
+  spec_type TEXT,
+  spec BLOB,
+  extensions TEXT NOT NULL,
+  sandboxer TEXT NOT NULL,
+  created INTEGER NOT NULL,
+  updated INTEGER NOT NULL,
+  PRIMARY KEY (ns, id)
+) STRICT;
+`;
+
 /**
  * The tables. `ns` is a namespace; times are nanoseconds since the Unix epoch;
  * labels and annotations are JSON objects of strings.
@@ -11,7 +30,8 @@ import type { Schema } from '../../lib/sqlite/database.js';
  */
 export const SCHEMA: Schema = {
   applicationId: 0x4b45_454c,
-  version: 1,
+  version: 2,
+  upgrades: { 1: SANDBOXES },
   create: `
 CREATE TABLE sequence (next INTEGER NOT NULL) STRICT;
 INSERT INTO sequence VALUES (1);
@@ -50,6 +70,7 @@ CREATE TABLE containers (
   PRIMARY KEY (ns, id)
 ) STRICT;
 
+${SANDBOXES}
 CREATE TABLE content (
   ns TEXT NOT NULL,
   digest TEXT NOT NULL,

@@ -50,6 +50,8 @@ export class SnapshotCommit {
   async #commit(backend: Snapshotter, commit: Commit): Promise<void> {
     const { namespace, snapshotter, name, key, options } = commit;
     using _active = this.#core.pins.pin(snapshotNode(namespace, snapshotter, key));
+    // What is said to exist must not be collected before the lease has it.
+    using _existing = this.#core.pins.pin(snapshotNode(namespace, snapshotter, name));
     await this.#refuseExisting(backend, commit);
     const active = this.#table.get(this.#core.database, namespace, snapshotter, key);
     const { parent: wanted = '' } = options;
@@ -68,6 +70,7 @@ export class SnapshotCommit {
       await backend.commit(backendKey, active.backendKey, {
         labels: inheritedLabels(options.labels ?? {}),
         ...rebased,
+        ...(options.usage === undefined ? {} : { usage: options.usage }),
       });
       failpoint('snap.commit');
       await this.#record(commit, active, { backendKey, sequence, parent });

@@ -20,6 +20,8 @@ export interface NewSnapshot {
   /** Empty for a base. */
   readonly parent: string;
   readonly labels: Labels;
+  /** Survives a power cut. */
+  readonly lasting: boolean;
 }
 
 /** What the backend made: mounts, or the news that it has the target already. */
@@ -116,14 +118,19 @@ export class SnapshotCreation {
 
   async #ask(
     backend: Snapshotter,
-    { kind, labels }: NewSnapshot,
+    { kind, labels, lasting }: NewSnapshot,
     backendKey: string,
     parent: SnapshotRecord | undefined,
     target: string | undefined,
   ): Promise<Made> {
     const below = parent?.backendKey ?? '';
     try {
-      return { mounts: await backend[kind](backendKey, below, inheritedLabels(labels)) };
+      const inherited = inheritedLabels(labels);
+      const making =
+        kind === 'view'
+          ? backend.view(backendKey, below, inherited, { lasting })
+          : backend.prepare(backendKey, below, inherited);
+      return { mounts: await making };
     } catch (error) {
       if (hasCode(error, 'NOT_FOUND') && parent && !(await isThere(backend, below))) {
         throw notFound(`parent snapshot "${parent.key}" is recorded, but "${parent.snapshotter}" has lost it`, {
@@ -140,7 +147,7 @@ export class SnapshotCreation {
 
   async #record(backend: Snapshotter, wanted: NewSnapshot, backendKey: string, sequence: bigint): Promise<void> {
     const moment = this.#core.clock.wall();
-    const { namespace, snapshotter, key, parent, labels } = wanted;
+    const { namespace, snapshotter, key, parent, labels, lasting } = wanted;
     const times = { createdAt: moment, updatedAt: moment };
     const record = {
       namespace,
@@ -153,7 +160,7 @@ export class SnapshotCreation {
       ...times,
     };
     try {
-      await this.#core.mutate((sql) => this.#insert(sql, wanted.scope, record));
+      await this.#core.mutate((sql) => this.#insert(sql, wanted.scope, record), { durable: lasting });
     } catch (error) {
       await backend.remove(backendKey);
       throw error;

@@ -7,6 +7,7 @@ import type {
   Snapshots,
   Snapshotter,
   Usage,
+  ViewSnapshot,
 } from '../../kernel/contracts/snapshots.js';
 import { failedPrecondition, hasCode, invalidArgument } from '../../kernel/errors.js';
 import { compileFilters, type Fields, mapField } from '../../lib/filters/filters.js';
@@ -16,7 +17,7 @@ import { type Core, namespaceOf } from './core.js';
 import { snapshotType, unleaseIt } from './lease-resources.js';
 import { snapshotNode } from './node.js';
 import { SnapshotCommit } from './snapshot-commit.js';
-import { SnapshotCreation } from './snapshot-create.js';
+import { type NewSnapshot, SnapshotCreation } from './snapshot-create.js';
 import type { DoubtfulSnapshots } from './snapshot-doubts.js';
 import { inheritedLabels, isInherited, type SnapshotRecord, SnapshotTable } from './snapshot-table.js';
 
@@ -123,11 +124,18 @@ export class SnapshotRecords implements Snapshots {
     parent: string,
     labels: Labels = {},
   ): Promise<readonly Mount[]> {
-    return this.#create('prepare', scope, snapshotter, { key, parent, labels });
+    return this.#create('prepare', scope, snapshotter, { key, parent, labels, lasting: true });
   }
 
-  view(scope: Scope, snapshotter: string, key: string, parent: string, labels: Labels = {}): Promise<readonly Mount[]> {
-    return this.#create('view', scope, snapshotter, { key, parent, labels });
+  view(
+    scope: Scope,
+    snapshotter: string,
+    key: string,
+    parent: string,
+    labels: Labels = {},
+    { lasting = true }: ViewSnapshot = {},
+  ): Promise<readonly Mount[]> {
+    return this.#create('view', scope, snapshotter, { key, parent, labels, lasting });
   }
 
   async commit(
@@ -190,7 +198,7 @@ export class SnapshotRecords implements Snapshots {
     kind: 'prepare' | 'view',
     scope: Scope,
     snapshotter: string,
-    wanted: { readonly key: string; readonly parent: string; readonly labels: Labels },
+    wanted: Pick<NewSnapshot, 'key' | 'parent' | 'labels' | 'lasting'>,
   ): Promise<readonly Mount[]> {
     const backend = this.#backend(snapshotter);
     const below = this.#table.find(this.#core.database, namespaceOf(scope), snapshotter, wanted.parent);

@@ -50,7 +50,6 @@ describe('a differ in another process', () => {
     const target = join(directory.path, 'target');
     mkdirSync(target);
     const proxy = proxyPlugin('other', 'io.containerd.differ.v1');
-    assert.ok(proxy);
     await using kernel = await startTestKernel({
       plugins: ['content', 'events', 'metadata', 'differs', 'content-service', 'server-grpc', proxy],
       config: {

@@ -5,6 +5,7 @@ import { describe, it } from 'node:test';
 import { pino } from 'pino';
 import { ContentDefinition } from '../../api/content.js';
 import type { WriteAction } from '../../api/gen/services/content.js';
+import { ControllerDefinition } from '../../api/gen/services/sandbox.js';
 import { Kind, SnapshotsDefinition } from '../../api/gen/services/snapshots.js';
 import { type GrpcService, GrpcServices } from '../../kernel/contracts/grpc.js';
 import { type ErrorCode, hasCode } from '../../kernel/errors.js';
@@ -15,6 +16,7 @@ import { scratch } from '../../test/harness/scratch.js';
 import { GrpcServer } from '../server-grpc/server.js';
 import { ProxyContentStore } from './content.js';
 import { Remote } from './remote.js';
+import { ProxySandboxController } from './sandbox-controller.js';
 import { ProxySnapshotter } from './snapshotter.js';
 
 const never = (): Promise<never> => new Promise(() => {});
@@ -52,6 +54,20 @@ const content = (given: Partial<Handlers<typeof ContentDefinition>>): GrpcServic
     listStatuses: unused,
     write: unusedStream,
     abort: unused,
+    ...given,
+  });
+
+const sandboxes = (given: Partial<Handlers<typeof ControllerDefinition>>): GrpcService =>
+  implement(ControllerDefinition, {
+    create: unused,
+    start: unused,
+    platform: unused,
+    stop: unused,
+    wait: unused,
+    status: unused,
+    shutdown: unused,
+    metrics: unused,
+    update: unused,
     ...given,
   });
 
@@ -115,6 +131,123 @@ const honest = snapshots({ stat: async ({ key }) => ({ info: info(key) }) });
 const DIGEST = `sha256:${'0'.repeat(64)}`;
 const blob = (digest: string, size: bigint) => ({
   info: { digest, size, createdAt: undefined, updatedAt: undefined, labels: {} },
+});
+
+const POD = { namespace: 'pods' };
+const exit = { exitStatus: 3, exitedAt: { seconds: 5n, nanos: 6 } };
+const exited = { exitStatus: 3, exitedAt: 5_000_000_006n };
+
+/** Whoever waits at it is let go by its end, without a word. */
+function waitedAt(): { readonly service: GrpcService; readonly entered: Promise<void> } {
+  const entered = Promise.withResolvers<void>();
+  const service = sandboxes({
+    wait() {
+      entered.resolve();
+      return never();
+    },
+  });
+  return { service, entered: entered.promise };
+}
+
+describe('a sandbox controller behind a proxy', () => {
+  it('that is not there: UNAVAILABLE; who waits for a sandbox waits for the controller too', () =>
+    scene(async ({ remote, serve }) => {
+      const controller = new ProxySandboxController(remote);
+      await fails(controller.start(POD, 'a'), 'UNAVAILABLE', /"other" does not answer at/);
+      const waiting = controller.wait(POD, 'a');
+      await serve(sandboxes({ wait: async () => exit }));
+      assert.deepEqual(await waiting, exited);
+    }));
+
+  it('that dies while somebody waits for a sandbox is asked again once it is back', () =>
+    scene(async ({ remote, serve }) => {
+      const { service, entered } = waitedAt();
+      const dying = await serve(service);
+      const waiting = new ProxySandboxController(remote).wait(POD, 'a');
+      await entered;
+      await dying.stop();
+      await serve(sandboxes({ wait: async () => exit }));
+      assert.deepEqual(await waiting, exited);
+    }, 0.2));
+
+  it('that ends in a call without a word: UNAVAILABLE', () =>
+    scene(async ({ remote, serve }) => {
+      const entered = Promise.withResolvers<void>();
+      const start = (): Promise<never> => {
+        entered.resolve();
+        return never();
+      };
+      const dying = await serve(sandboxes({ start }));
+      const call = fails(
+        new ProxySandboxController(remote).start(POD, 'a'),
+        'UNAVAILABLE',
+        /"other", start of sandbox "a"/,
+      );
+      await entered.promise;
+      await dying.stop();
+      await call;
+    }, 10));
+
+  it('is not waited at any longer when the caller has gone, or the proxy is closed', () =>
+    scene(async ({ remote, serve }) => {
+      const { service, entered } = waitedAt();
+      await serve(service);
+      const caller = new AbortController();
+      const controller = new ProxySandboxController(remote);
+      const left = assert.rejects(controller.wait({ ...POD, signal: caller.signal }, 'a'));
+      await entered;
+      caller.abort();
+      await left;
+      const closed = assert.rejects(controller.wait(POD, 'a'));
+      remote.close();
+      await closed;
+    }));
+
+  it('that hangs: DEADLINE_EXCEEDED, after the time that a stop was given besides', () =>
+    scene(async ({ remote, serve }) => {
+      await serve(sandboxes({ start: never, stop: never }));
+      const controller = new ProxySandboxController(remote);
+      await fails(controller.start(POD, 'a'), 'DEADLINE_EXCEEDED', /start of sandbox "a": no answer/);
+      const began = performance.now();
+      await fails(controller.stop(POD, 'a', 1), 'DEADLINE_EXCEEDED', /stop of sandbox "a": no answer within 1\.4 s/);
+      assert.ok(performance.now() - began > 1200, 'the second that the sandbox has counts');
+    }));
+
+  it('that fails, or serves only a part: its own errors, with its name', () =>
+    scene(async ({ remote, serve }) => {
+      const known = sandboxes({ shutdown: async () => ({}) });
+      const { update: _, ...methods } = ControllerDefinition.methods;
+      await serve({ ...known, definition: { ...ControllerDefinition, methods } });
+      const controller = new ProxySandboxController(remote);
+      await controller.shutdown(POD, 'a');
+      await fails(controller.start(POD, 'a'), 'INTERNAL', /"other", start of sandbox "a"/);
+      const sandbox = { id: 'a', labels: {}, runtime: { name: '' }, extensions: {}, sandboxer: 'other' };
+      await fails(controller.update(POD, sandbox, []), 'UNIMPLEMENTED', /"other", update of sandbox "a"/);
+    }));
+
+  it('that lies: DATA_LOSS for answers about another sandbox, and for none', () =>
+    scene(async ({ remote, serve }) => {
+      const times = { createdAt: undefined, exitedAt: undefined };
+      const nowhere = { pid: 1, address: '', version: 0 };
+      await serve(
+        sandboxes({
+          create: async () => ({ sandboxId: 'b' }),
+          start: async () => ({ sandboxId: 'b', createdAt: undefined, labels: {}, spec: undefined, ...nowhere }),
+          status: async () => ({ sandboxId: 'b', state: '', info: {}, extra: undefined, ...times, ...nowhere }),
+          platform: async () => ({ platform: undefined }),
+          metrics: async () => ({ metrics: undefined }),
+        }),
+      );
+      const controller = new ProxySandboxController(remote);
+      const sandbox = { id: 'a', labels: {}, runtime: { name: '' }, extensions: {}, sandboxer: 'other' };
+      const asked = { sandbox, rootfs: [], networkNamespace: '', annotations: {} };
+      const other = /asked about sandbox "a" and answers about "b"/;
+      await fails(controller.create(POD, asked), 'DATA_LOSS', other);
+      await fails(controller.start(POD, 'a'), 'DATA_LOSS', other);
+      await fails(controller.status(POD, 'a', false), 'DATA_LOSS', other);
+      await fails(controller.platform(POD, 'a'), 'DATA_LOSS', /knows no platform of sandbox "a"/);
+      await fails(controller.metrics(POD, 'a'), 'DATA_LOSS', /has no metrics of sandbox "a"/);
+    }));
 });
 
 describe('a process behind a proxy', () => {

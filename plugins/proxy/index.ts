@@ -1,6 +1,7 @@
 import { Content, ContentStore } from '../../kernel/contracts/content.js';
 import { Differs } from '../../kernel/contracts/diff.js';
 import { Leases } from '../../kernel/contracts/leases.js';
+import { SandboxControllers } from '../../kernel/contracts/sandbox-controllers.js';
 import { Snapshotters } from '../../kernel/contracts/snapshots.js';
 import { definePlugin, type Plugin, type StartContext, type Tokens } from '../../kernel/plugin.js';
 import { type ProxyType, proxySettings } from '../../lib/proxy-settings.js';
@@ -8,6 +9,7 @@ import { ProxyContentStore } from './content.js';
 import { ProxyDiffer } from './differ.js';
 import { SupervisedProcess } from './process.js';
 import { Remote } from './remote.js';
+import { ProxySandboxController } from './sandbox-controller.js';
 import { ProxySnapshotter } from './snapshotter.js';
 
 /** Connects, starts the process when that is asked for, and shows clients what is to be seen of it. */
@@ -28,7 +30,7 @@ function attach(
 }
 
 /** One for each type; each makes the plugin of one configured process. */
-const MAKERS: Readonly<Record<ProxyType, ((name: string) => Plugin) | undefined>> = {
+const MAKERS: Readonly<Record<ProxyType, (name: string) => Plugin>> = {
   'io.containerd.snapshotter.v1': (name) =>
     definePlugin({
       id: name,
@@ -64,16 +66,25 @@ const MAKERS: Readonly<Record<ProxyType, ((name: string) => Plugin) | undefined>
         return { differ: new ProxyDiffer(attach(name, context), { ...deps, namespace: config.namespace }) };
       },
     }),
-  'io.containerd.sandbox.controller.v1': undefined,
+  'io.containerd.sandbox.controller.v1': (name) =>
+    definePlugin({
+      id: name,
+      api: 1,
+      wire: { type: 'io.containerd.sandbox.controller.v1', id: name },
+      config: proxySettings,
+      requires: {},
+      provides: { controller: SandboxControllers },
+      start: async (context) => ({ controller: new ProxySandboxController(attach(name, context)) }),
+    }),
 };
 
 /** By type and name: a reload leaves alone what is the same plugin with the same settings. */
 const made = new Map<string, Plugin>();
 
-/** The plugin that stands for a process outside, the same one each time; undefined for a type that nothing here can use. */
-export function proxyPlugin(name: string, type: ProxyType): Plugin | undefined {
+/** The plugin that stands for a process outside, the same one each time. */
+export function proxyPlugin(name: string, type: ProxyType): Plugin {
   const key = `${type}.${name}`;
-  const plugin = made.get(key) ?? MAKERS[type]?.(name);
-  if (plugin !== undefined) made.set(key, plugin);
+  const plugin = made.get(key) ?? MAKERS[type](name);
+  made.set(key, plugin);
   return plugin;
 }

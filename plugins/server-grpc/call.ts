@@ -1,5 +1,5 @@
 /** One call as its handler sees it: metadata, scope and a signal that says when to stop. */
-import type { Deadline, Metadata } from '@grpc/grpc-js';
+import type { Deadline } from '@grpc/grpc-js';
 import { canceled, deadlineExceeded, failedPrecondition, type KeelsonError } from '../../kernel/errors.js';
 import { checkIdentifier } from '../../lib/identifier.js';
 import type { Call } from '../../lib/rpc/definition.js';
@@ -7,12 +7,13 @@ import type { Call } from '../../lib/rpc/definition.js';
 const NAMESPACE = 'containerd-namespace';
 const LEASE = 'containerd-lease';
 
-/** What calls of all four kinds have. */
+/** What calls of all kinds have. */
 export interface Surface {
-  readonly metadata: Metadata;
+  /** First value of a key of the request's metadata, in lower case. */
+  header(key: string): string | undefined;
   getDeadline(): Deadline;
-  /** Also emitted after a call has ended by itself. */
-  once(event: 'cancelled', listener: () => void): unknown;
+  /** Also called after a call has ended by itself. */
+  onCancelled(listener: () => void): void;
 }
 
 export class ServerCall implements Call {
@@ -29,7 +30,7 @@ export class ServerCall implements Call {
     this.path = path;
     this.streams = streams;
     this.#surface = surface;
-    surface.once('cancelled', () => {
+    surface.onCancelled(() => {
       if (!this.#settled) this.abort(this.#endedByPeer());
     });
   }
@@ -39,7 +40,7 @@ export class ServerCall implements Call {
   }
 
   metadata(key: string): string | undefined {
-    return this.#surface.metadata.get(key)[0]?.toString();
+    return this.#surface.header(key);
   }
 
   scope(): { readonly namespace: string; readonly lease?: string; readonly signal: AbortSignal } {

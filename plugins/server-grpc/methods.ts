@@ -1,6 +1,7 @@
 /** Turns a method of a service definition and its handler into what grpc-js calls. */
 import { once } from 'node:events';
 import type {
+  Deadline,
   handleBidiStreamingCall,
   handleClientStreamingCall,
   handleServerStreamingCall,
@@ -15,7 +16,7 @@ import { Metadata } from '@grpc/grpc-js/build/src/metadata.js';
 import { internal, invalidArgument } from '../../kernel/errors.js';
 import type { Call, MethodDefinition } from '../../lib/rpc/definition.js';
 import { isExpected, statusOf } from '../../lib/rpc/status.js';
-import type { ServerCall } from './call.js';
+import type { ServerCall, Surface } from './call.js';
 import type { Calls } from './calls.js';
 
 /** A handler whose types were checked by `implement` and are erased by now. */
@@ -36,7 +37,8 @@ export interface GrpcMethod {
     | handleBidiStreamingCall<Buffer, Buffer>;
 }
 
-interface Failure {
+/** How a call ends. */
+export interface Status {
   readonly code: number;
   readonly details: string;
 }
@@ -46,7 +48,7 @@ const MAX_DETAILS = 4096;
 
 const describe = (message: string): string => message.slice(0, MAX_DETAILS).toWellFormed();
 
-const decode = ({ definition, path }: Method, bytes: Buffer): unknown => {
+export const decode = ({ definition, path }: Method, bytes: Buffer): unknown => {
   try {
     return definition.requestType.decode(bytes);
   } catch (cause) {
@@ -63,7 +65,7 @@ const encode = ({ definition }: Method, message: unknown): Buffer => {
 const isAsyncIterable = (value: unknown): value is AsyncIterable<unknown> =>
   typeof value === 'object' && value !== null && Symbol.asyncIterator in value;
 
-function responses(method: Method, value: unknown): AsyncIterable<unknown> {
+export function responses(method: Method, value: unknown): AsyncIterable<unknown> {
   if (isAsyncIterable(value)) return value;
   throw internal(`the handler of "${method.path}" returned no async iterable`);
 }
@@ -83,7 +85,12 @@ async function* requests(method: Method, call: ServerCall, stream: ServerReadabl
 }
 
 /** Runs a handler to its end, whatever that is. */
-async function run(calls: Calls, call: ServerCall, handler: () => Promise<void>, fail: (failure: Failure) => void) {
+export async function run(
+  calls: Calls,
+  call: ServerCall,
+  handler: () => Promise<void>,
+  fail: (failure: Status) => void,
+) {
   try {
     await handler();
     calls.close(call);
@@ -95,6 +102,18 @@ async function run(calls: Calls, call: ServerCall, handler: () => Promise<void>,
     fail({ code, details: describe(message) });
   }
 }
+
+interface Surroundings {
+  readonly metadata: Metadata;
+  getDeadline(): Deadline;
+  once(event: 'cancelled', listener: () => void): unknown;
+}
+
+const surfaceOf = (surroundings: Surroundings): Surface => ({
+  header: (key) => surroundings.metadata.get(key)[0]?.toString(),
+  getDeadline: () => surroundings.getDeadline(),
+  onCancelled: (listener) => void surroundings.once('cancelled', listener),
+});
 
 /** Sends every message, no faster than the caller takes them. */
 async function sendAll(
@@ -115,26 +134,26 @@ async function sendAll(
 
 const unary =
   (calls: Calls, method: Method) => (surface: ServerUnaryCall<Buffer, Buffer>, send: sendUnaryData<Buffer>) => {
-    const call = calls.open(method.path, false, surface);
+    const call = calls.open(method.path, false, surfaceOf(surface));
     const handler = async () => send(null, encode(method, await method.invoke(decode(method, surface.request), call)));
     void run(calls, call, handler, send);
   };
 
 const clientStream =
   (calls: Calls, method: Method) => (surface: ServerReadableStream<Buffer, Buffer>, send: sendUnaryData<Buffer>) => {
-    const call = calls.open(method.path, false, surface);
+    const call = calls.open(method.path, false, surfaceOf(surface));
     const handler = async () => send(null, encode(method, await method.invoke(requests(method, call, surface), call)));
     void run(calls, call, handler, send);
   };
 
 const serverStream = (calls: Calls, method: Method) => (surface: ServerWritableStream<Buffer, Buffer>) => {
-  const call = calls.open(method.path, true, surface);
+  const call = calls.open(method.path, true, surfaceOf(surface));
   const handler = async () => sendAll(method, call, surface, decode(method, surface.request));
   void run(calls, call, handler, (failure) => surface.emit('error', failure));
 };
 
 const bidi = (calls: Calls, method: Method) => (surface: ServerDuplexStream<Buffer, Buffer>) => {
-  const call = calls.open(method.path, true, surface);
+  const call = calls.open(method.path, true, surfaceOf(surface));
   const handler = async () => sendAll(method, call, surface, requests(method, call, surface));
   void run(calls, call, handler, (failure) => surface.emit('error', failure));
 };

@@ -1,5 +1,6 @@
 /** The gRPC server: every service there is, as they come and go, on one unix socket. */
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 // Of grpc-js only what serves: its other half, which calls, takes as long to load again.
@@ -11,6 +12,7 @@ import { internal, type KeelsonError, unavailable, unimplemented } from '../../k
 import type { LiveMap } from '../../kernel/plugin.js';
 import type { MethodDefinition } from '../../lib/rpc/definition.js';
 import { type Listener, listenOnSocket, type SocketAddress } from '../../lib/rpc/listener.js';
+import { BulkLane } from './bulk-lane.js';
 import { Calls } from './calls.js';
 import { grpcMethod, type Invoke } from './methods.js';
 
@@ -56,6 +58,21 @@ function allowResets(server: Server): void {
   Object.assign(options, { streamResetBurst: MOST_RESETS, streamResetRate: MOST_RESETS });
 }
 
+/**
+ * Puts `lane` in front of grpc-js on the server that it has just made for connections. It gives no access to that one;
+ * its own table of servers is read instead.
+ */
+function putInFront(server: Server, lane: BulkLane): void {
+  const servers: unknown = Reflect.get(server, 'http2Servers');
+  const [last] = servers instanceof Map ? [...servers.keys()].slice(-1) : [];
+  const [theirs] = last instanceof EventEmitter ? last.listeners('stream') : [];
+  if (theirs === undefined) throw internal('grpc-js has no HTTP/2 server to be found any more');
+  last.removeAllListeners('stream');
+  last.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...rest: unknown[]) => {
+    if (!lane.take(stream, headers)) Reflect.apply(theirs, last, [stream, headers, ...rest]);
+  });
+}
+
 interface Route {
   readonly path: string;
   readonly definition: MethodDefinition;
@@ -90,6 +107,7 @@ export class GrpcServer {
   readonly #server: Server;
   readonly #parts: ServerParts;
   readonly #calls: Calls;
+  readonly #lane: BulkLane;
   readonly #unwatch: () => void;
   /** By the full name of the service. */
   readonly #served = new Map<string, Served>();
@@ -101,6 +119,7 @@ export class GrpcServer {
   constructor(parts: ServerParts) {
     this.#parts = parts;
     this.#calls = new Calls(parts.log);
+    this.#lane = new BulkLane(this.#calls, parts.limits);
     this.#server = new Server({
       'grpc.max_receive_message_length': parts.limits.maxReceive,
       'grpc.max_send_message_length': parts.limits.maxSend,
@@ -138,6 +157,7 @@ export class GrpcServer {
     const { kind, handle } = grpcMethod(this.#calls, route);
     this.#server.unregister(route.path);
     this.#server.register(route.path, handle, identity, identity, kind);
+    this.#lane.register(route);
   }
 
   /** New calls are refused, those under way get the drain time; other services notice nothing. */
@@ -168,6 +188,7 @@ export class GrpcServer {
   async start(address: SocketAddress): Promise<void> {
     const connections = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
     this.#connections = connections;
+    putInFront(this.#server, this.#lane);
     const acceptor = createServer((socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));

@@ -97,5 +97,7 @@ export function openOverlay(
   root: string,
   { options, warn }: OverlayOptions,
 ): Promise<Snapshotter & { close(): Promise<void> }> {
-  return StoredSnapshotter.open({ root, storage: new OverlayStorage(root, options), warn });
+  const staging = join(root, 'staging');
+  mkdirSync(staging, { recursive: true, mode: 0o700 });
+  return StoredSnapshotter.open({ root, storage: new OverlayStorage(root, options), warn, staging });
 }

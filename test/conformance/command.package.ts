@@ -12,6 +12,8 @@ import { Images } from '../../kernel/contracts/images.js';
 import { GarbageCollector, Leases } from '../../kernel/contracts/leases.js';
 import { Namespaces } from '../../kernel/contracts/namespaces.js';
 import { Runtimes } from '../../kernel/contracts/runtime.js';
+import { SandboxControllers } from '../../kernel/contracts/sandbox-controllers.js';
+import { Sandboxes } from '../../kernel/contracts/sandboxes.js';
 import { Snapshots, Snapshotters } from '../../kernel/contracts/snapshots.js';
 import { discover, load } from '../../kernel/discover.js';
 import { invalidArgument, notFound } from '../../kernel/errors.js';
@@ -27,7 +29,9 @@ import { type DifferSubject, differConformance } from './differ.js';
 import { eventsConformance } from './events.js';
 import { recordsThrough } from './metadata.doors.js';
 import { metadataConformance } from './metadata.js';
+import { providersFor } from './providers.js';
 import { runtimeConformance } from './runtime.js';
+import { sandboxControllerConformance } from './sandbox-controller.js';
 import { serviceConformance } from './service.js';
 import { snapshotterConformance } from './snapshotter.js';
 
@@ -61,41 +65,8 @@ async function find(target: string): Promise<Found> {
   return { plugin: found.definition.plugin, told: told.data };
 }
 
-/** What a plugin of records provides, all of it: they refer to each other. */
+/** What a plugin of records provides, all of it: they refer to each other. Sandboxes may be left out. */
 const RECORDS = [Content, Snapshots, Images, Containers, Namespaces, Leases, GarbageCollector];
-
-/** Who provides a `many` to a plugin that uses it. */
-const USUAL: Readonly<Record<string, string>> = {
-  [Snapshotters.id]: 'snapshot-vfs',
-  [Differs.id]: 'diff',
-  [Runtimes.id]: 'runtime-runc',
-};
-
-/** The plugins of the tree that provide, at first or second hand, what the plugin requires. */
-async function providersFor(plugin: Plugin, except: readonly string[] = []): Promise<readonly string[]> {
-  const tree = await Promise.all(
-    Object.entries(builtins).map(async ([id, read]): Promise<readonly [string, Plugin]> => [id, (await read()).plugin]),
-  );
-  const chosen = new Map<string, Plugin>();
-  const add = (needing: Plugin): void => {
-    for (const token of tokensOf(needing.requires)) {
-      if (
-        except.includes(token.id) ||
-        tokensOf(plugin.provides).some(({ id, arity }) => id === token.id && arity === 'one')
-      )
-        continue;
-      const provider =
-        token.arity === 'many'
-          ? tree.find(([id]) => id === USUAL[token.id])
-          : tree.find(([, candidate]) => tokensOf(candidate.provides).some(({ id }) => id === token.id));
-      if (provider === undefined || chosen.has(provider[0])) continue;
-      chosen.set(...provider);
-      add(provider[1]);
-    }
-  };
-  add(plugin);
-  return [...chosen.keys()];
-}
 
 const missing = (plugin: Plugin) => notFound(`plugin "${plugin.id}" provides nothing under the id "${plugin.wire.id}"`);
 
@@ -223,11 +194,25 @@ export async function packageKits(runner: CollectingRunner, options: Conformance
         truncateAnywhere: can('truncateAnywhere'),
         measureCollections: can('measureCollections'),
         collectAtOnce: can('collectAtOnce'),
-        anyLabelKey: can('anyLabelKey'),
+        keepSandboxes: provided.has(Sandboxes.id),
         // its configuration is given, once for all
         isolate: false,
       },
-      open: (root) => recordsThrough((events) => start(root, [providing(Events, events)], [Events.id])),
+      open: (root) =>
+        recordsThrough((events) => start(root, [providing(Events, events)], [Events.id]), {
+          hasSandboxes: provided.has(Sandboxes.id),
+        }),
+    });
+  if (provided.has(SandboxControllers.id))
+    sandboxControllerConformance(runner, {
+      ...base,
+      can: { update: can('update'), measure: can('measure') },
+      async open() {
+        const kernel = await start();
+        const controller = kernel.get(SandboxControllers).get(plugin.wire.id);
+        if (controller === undefined) throw missing(plugin);
+        return { controller, close: async () => kernel[Symbol.asyncDispose]() };
+      },
     });
   if (provided.has(GrpcServices.id))
     serviceConformance(runner, { ...base, plugin, config: options.config, beside: await providersFor(plugin) });

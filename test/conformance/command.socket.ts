@@ -44,6 +44,7 @@ export async function socketKits(runner: CollectingRunner, options: ConformanceO
   const resources = new AsyncDisposableStack();
   using client = connect({ address });
   const { version, revision } = await client.version.version({}, { timeout: 5000 });
+  const { plugins: services } = await client.introspection.plugins({ filters: ['type==io.containerd.grpc.v1'] });
   const name = address;
 
   const kits: Readonly<Record<string, () => void>> = {
@@ -122,7 +123,8 @@ export async function socketKits(runner: CollectingRunner, options: ConformanceO
       });
     },
     metadata: () => {
-      const records = resources.use(new RemoteRecords(address));
+      const hasSandboxes = services.some(({ id }) => id === 'sandboxes');
+      const records = resources.use(new RemoteRecords(address, { hasSandboxes }));
       metadataConformance(runner, {
         name,
         unavailable,
@@ -130,8 +132,8 @@ export async function socketKits(runner: CollectingRunner, options: ConformanceO
           truncateAnywhere: false,
           measureCollections: false,
           collectAtOnce: false,
+          keepSandboxes: hasSandboxes,
           isolate: false,
-          anyLabelKey: false,
         },
         open: (root) => records.open(root),
       });

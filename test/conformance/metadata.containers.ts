@@ -130,12 +130,12 @@ export const containerChecks: Checks = {
     await rejects('INVALID_ARGUMENT', ids('id~=/(/'));
   },
 
-  async 'hostile label keys are only keys'({ services: { containers }, can }) {
+  async 'hostile label keys are only keys'({ services: { containers } }) {
     const labels = JSON.parse('{"__proto__":"p","constructor":"c","toString":"t"}');
     await containers.create(A, newContainer('c', { labels }));
     const found = (await containers.get(A, 'c')).labels;
     assert.deepEqual(Object.entries(found).sort(), [
-      ...(can.anyLabelKey ? [['__proto__', 'p']] : []),
+      ['__proto__', 'p'],
       ['constructor', 'c'],
       ['toString', 't'],
     ]);

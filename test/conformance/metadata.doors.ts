@@ -9,6 +9,7 @@ import { Events } from '../../kernel/contracts/events.js';
 import { Images } from '../../kernel/contracts/images.js';
 import { GarbageCollector, Leases } from '../../kernel/contracts/leases.js';
 import { Namespaces } from '../../kernel/contracts/namespaces.js';
+import { Sandboxes } from '../../kernel/contracts/sandboxes.js';
 import type { Scope } from '../../kernel/contracts/scope.js';
 import { Snapshots } from '../../kernel/contracts/snapshots.js';
 import { internal } from '../../kernel/errors.js';
@@ -19,20 +20,21 @@ import { remoteMetadata } from './metadata.remote.js';
 import { type MetadataOptions, type MetadataServices, type OpenMetadata, SN } from './metadata.workbench.js';
 
 /** Collections run when asked for, and when something expires. */
-const STILL = { startup_delay: '10h', schedule_delay: '0ms', mutation_threshold: 0, deletion_threshold: 0 };
+export const STILL = { startup_delay: '10h', schedule_delay: '0ms', mutation_threshold: 0, deletion_threshold: 0 };
 
 /** What serves the records to clients. */
-const SERVICES = ['content', 'snapshots', 'images', 'containers', 'namespaces', 'leases'].map(
+const SERVICES = ['content', 'snapshots', 'images', 'containers', 'sandboxes', 'namespaces', 'leases'].map(
   (name) => `${name}-service`,
 );
 
 type Told = { readonly namespace: string; readonly topic: string; readonly value: Uint8Array }[];
 
-const servicesOf = (kernel: TestKernel): MetadataServices => ({
+const servicesOf = (kernel: TestKernel, hasSandboxes: boolean): MetadataServices => ({
   content: kernel.get(Content),
   snapshots: kernel.get(Snapshots),
   images: kernel.get(Images),
   containers: kernel.get(Containers),
+  ...(hasSandboxes && { sandboxes: kernel.get(Sandboxes) }),
   namespaces: kernel.get(Namespaces),
   leases: kernel.get(Leases),
   collector: kernel.get(GarbageCollector),
@@ -52,10 +54,13 @@ const start = (
   });
 
 /** Opens the records of the kernel that is started with those events. */
-export async function recordsThrough(begin: (events: Events) => Promise<TestKernel>): Promise<OpenMetadata> {
+export async function recordsThrough(
+  begin: (events: Events) => Promise<TestKernel>,
+  { hasSandboxes = true }: { readonly hasSandboxes?: boolean } = {},
+): Promise<OpenMetadata> {
   const events: Told = [];
   const kernel = await begin(recorder(events));
-  return { services: servicesOf(kernel), events, close: () => kernel.stop() };
+  return { services: servicesOf(kernel, hasSandboxes), events, close: () => kernel.stop() };
 }
 
 /** Opens the records of a kernel. */
@@ -71,7 +76,13 @@ export async function throughGrpc(directory: string, options: MetadataOptions): 
   });
   const client = connect({ address });
   return {
-    services: remoteMetadata({ client, prefix: '', snapshotters: ['native'], collections: 'kit-collections' }),
+    services: remoteMetadata({
+      client,
+      prefix: '',
+      snapshotters: ['native'],
+      hasSandboxes: true,
+      collections: 'kit-collections',
+    }),
     events,
     async close() {
       client[Symbol.dispose]();
@@ -87,12 +98,14 @@ const MARK = { typeUrl: 'kit.Mark', value: new Uint8Array(0) };
 /** How the kit opens a daemon that it must not restart: each directory stands for a prefix of namespaces. */
 export class RemoteRecords implements AsyncDisposable {
   readonly #address: string;
+  readonly #hasSandboxes: boolean;
   #current:
     | { readonly directory: string; readonly client: Client; readonly prefix: string; readonly collections: string }
     | undefined;
 
-  constructor(address: string) {
+  constructor(address: string, { hasSandboxes }: { readonly hasSandboxes: boolean }) {
     this.#address = address;
+    this.#hasSandboxes = hasSandboxes;
   }
 
   async open(directory: string): Promise<OpenMetadata> {
@@ -109,9 +122,10 @@ export class RemoteRecords implements AsyncDisposable {
     const { client, prefix, collections } = this.#current;
     const filter = { filters: ['type==io.containerd.snapshotter.v1'] };
     const { plugins } = await client.introspection.plugins(filter);
+    const snapshotters = plugins.map(({ id }) => id);
     const events = await RemoteTold.open(client, prefix);
     return {
-      services: remoteMetadata({ client, prefix, snapshotters: plugins.map(({ id }) => id), collections }),
+      services: remoteMetadata({ client, prefix, snapshotters, hasSandboxes: this.#hasSandboxes, collections }),
       events: events.seen,
       settled: () => events.settled(),
       close: () => events.close(),
@@ -123,7 +137,8 @@ export class RemoteRecords implements AsyncDisposable {
     if (this.#current === undefined) return;
     const { client, prefix, collections } = this.#current;
     this.#current = undefined;
-    const services = remoteMetadata({ client, prefix, snapshotters: [], collections });
+    const hasSandboxes = this.#hasSandboxes;
+    const services = remoteMetadata({ client, prefix, snapshotters: [], hasSandboxes, collections });
     for (const { name } of await services.namespaces.list()) await emptied(services, { namespace: name });
     await services.collector.collect();
     for (const { name } of await services.namespaces.list()) await services.namespaces.delete(name);
@@ -133,8 +148,12 @@ export class RemoteRecords implements AsyncDisposable {
 }
 
 /** Takes away what holds anything; the rest is for the collector. */
-async function emptied({ containers, images, leases, content, snapshots }: MetadataServices, scope: Scope) {
+async function emptied(
+  { containers, sandboxes, images, leases, content, snapshots }: MetadataServices,
+  scope: Scope,
+): Promise<void> {
   for (const { id } of await containers.list(scope)) await containers.delete(scope, id);
+  for (const { id } of (await sandboxes?.list(scope)) ?? []) await sandboxes?.delete(scope, id);
   for (const { name } of await images.list(scope)) await images.delete(scope, name);
   for (const { id } of await leases.list(scope)) await leases.delete(scope, id);
   for await (const { digest } of content.walk(scope)) await content.update(scope, digest, {});

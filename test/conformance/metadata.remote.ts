@@ -10,11 +10,13 @@ import type { Content, ContentInfo } from '../../kernel/contracts/content.js';
 import type { Image, Images, NewImage } from '../../kernel/contracts/images.js';
 import type { GarbageCollector, Lease, Leases } from '../../kernel/contracts/leases.js';
 import type { Namespace, Namespaces } from '../../kernel/contracts/namespaces.js';
+import type { Sandbox, Sandboxes } from '../../kernel/contracts/sandboxes.js';
 import type { AnyMessage, Scope, UpdateMask } from '../../kernel/contracts/scope.js';
 import type { Snapshots } from '../../kernel/contracts/snapshots.js';
 import { internal, invalidArgument } from '../../kernel/errors.js';
 import { fromDescriptorMessage, toDescriptorMessage } from '../../lib/rpc/descriptor.js';
 import { toSize } from '../../lib/rpc/int64.js';
+import { fromSandboxMessage, type SandboxMessage, toSandboxMessage } from '../../lib/rpc/sandbox.js';
 import { fromTimestamp, toTimestamp } from '../../lib/rpc/timestamp.js';
 import { remoteReader, remoteStatus, remoteStatuses, remoteWriter } from './content.remote.js';
 import type { MetadataServices } from './metadata.workbench.js';
@@ -186,6 +188,36 @@ const remoteContainers = (at: Place): Containers => ({
   },
 });
 
+function sandboxOf(message: SandboxMessage | undefined): Sandbox {
+  const { createdAt, updatedAt } = answered(message, 'sandbox');
+  const { runtime, spec, extensions, ...rest } = fromSandboxMessage(message);
+  return {
+    ...rest,
+    runtime: { name: runtime.name, ...(runtime.options && { options: plainAny(runtime.options) }) },
+    ...(spec && { spec: plainAny(spec) }),
+    extensions: plainAnys(extensions),
+    createdAt: fromTimestamp(createdAt),
+    updatedAt: fromTimestamp(updatedAt),
+  };
+}
+
+const remoteSandboxes = (at: Place): Sandboxes => ({
+  get: async (scope, id) => sandboxOf((await at(scope).client.sandboxes.get({ sandboxId: id })).sandbox),
+  list: async (scope, filters = []) =>
+    (await at(scope).client.sandboxes.list({ filters: [...filters] })).list.map(sandboxOf),
+  async create(scope, sandbox) {
+    const request = { sandbox: toSandboxMessage(sandbox) };
+    return sandboxOf((await at(scope).client.sandboxes.create(request)).sandbox);
+  },
+  async update(scope, sandbox, mask = []) {
+    const request = { sandbox: toSandboxMessage(sandbox), fields: [...mask] };
+    return sandboxOf((await at(scope).client.sandboxes.update(request)).sandbox);
+  },
+  async delete(scope, id) {
+    await at(scope).client.sandboxes.delete({ sandboxId: id });
+  },
+});
+
 function leaseOf(message: LeaseMessage | undefined): Lease {
   const { id, labels, createdAt } = answered(message, 'lease');
   return { id, labels, createdAt: fromTimestamp(createdAt) };
@@ -242,11 +274,19 @@ export interface RemoteMetadata {
   readonly prefix: string;
   /** Of the snapshotters that the daemon has. */
   readonly snapshotters: readonly string[];
+  /** Whether the daemon has records of sandboxes: containerd since 1.7. */
+  readonly hasSandboxes: boolean;
   /** The namespace in which collections are asked for: nothing is in it, and the kit is not given it. */
   readonly collections: string;
 }
 
-export function remoteMetadata({ client, prefix, snapshotters, collections }: RemoteMetadata): MetadataServices {
+export function remoteMetadata({
+  client,
+  prefix,
+  snapshotters,
+  hasSandboxes,
+  collections,
+}: RemoteMetadata): MetadataServices {
   const at: Place = ({ namespace, lease }) => {
     if (!SENDABLE.test(namespace)) throw invalidArgument(`no call can be sent for namespace "${namespace}"`);
     return { client: client.in(prefix + namespace), on: lease === undefined ? {} : { lease } };
@@ -256,8 +296,10 @@ export function remoteMetadata({ client, prefix, snapshotters, collections }: Re
     snapshots: remoteSnapshots(at, snapshotters),
     images: remoteImages(at),
     containers: remoteContainers(at),
+    ...(hasSandboxes && { sandboxes: remoteSandboxes(at) }),
     leases: remoteLeases(at),
-    namespaces: remoteNamespaces(client, prefix),
+    // in a namespace, as clients always are: containerd 1.6 tells nobody of a new one without
+    namespaces: remoteNamespaces(client.in(collections), prefix),
     collector: remoteCollector(client.in(collections)),
   };
 }

@@ -1,6 +1,6 @@
 /**
  * What the services of namespaced records keep: the promises of the contracts
- * Namespaces, Images, Containers, Leases, Content, Snapshots and
+ * Namespaces, Images, Containers, Sandboxes, Leases, Content, Snapshots and
  * GarbageCollector.
  *
  *     metadataConformance({ describe, it }, subject)
@@ -13,6 +13,7 @@ import { imageChecks } from './metadata.images.js';
 import { issueChecks } from './metadata.issues.js';
 import { leaseChecks } from './metadata.leases.js';
 import { namespaceChecks } from './metadata.namespaces.js';
+import { sandboxChecks } from './metadata.sandboxes.js';
 import { snapshotChecks } from './metadata.snapshots.js';
 import { MetadataBench, type MetadataSubject } from './metadata.workbench.js';
 import { checkOf, type Runner } from './runner.js';
@@ -26,6 +27,7 @@ const GROUPS: Readonly<Record<string, Checks>> = {
   namespaces: namespaceChecks,
   images: imageChecks,
   containers: containerChecks,
+  sandboxes: sandboxChecks,
   leases: leaseChecks,
   content: contentChecks,
   snapshots: snapshotChecks,
@@ -36,6 +38,7 @@ const GROUPS: Readonly<Record<string, Checks>> = {
 export function metadataConformance(runner: Runner, subject: MetadataSubject): void {
   runner.describe(`metadata ${subject.name}`, () => {
     for (const [group, checks] of Object.entries(GROUPS)) {
+      if (group === 'sandboxes' && !subject.can.keepSandboxes) continue;
       runner.describe(group, () => {
         for (const [title, check] of Object.entries(checks)) {
           const sharing = title.startsWith('isolated') ? 'isolated' : 'shared';

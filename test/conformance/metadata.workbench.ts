@@ -5,6 +5,7 @@ import type { Content, ContentInfo } from '../../kernel/contracts/content.js';
 import type { Image, Images } from '../../kernel/contracts/images.js';
 import type { GarbageCollector, Leases } from '../../kernel/contracts/leases.js';
 import type { Namespaces } from '../../kernel/contracts/namespaces.js';
+import type { Sandboxes } from '../../kernel/contracts/sandboxes.js';
 import type { Labels, Scope } from '../../kernel/contracts/scope.js';
 import type { Snapshots } from '../../kernel/contracts/snapshots.js';
 import { type ErrorCode, hasCode } from '../../kernel/errors.js';
@@ -16,6 +17,8 @@ export interface MetadataServices {
   readonly snapshots: Snapshots;
   readonly images: Images;
   readonly containers: Containers;
+  /** Absent where none are kept. */
+  readonly sandboxes?: Sandboxes;
   readonly namespaces: Namespaces;
   readonly leases: Leases;
   readonly collector: GarbageCollector;
@@ -42,10 +45,10 @@ export interface MetadataSubject extends Subject {
     readonly measureCollections: boolean;
     /** What is made after the call for a collection is not seen by it; false: only what is made after its end. */
     readonly collectAtOnce: boolean;
+    /** Keeps records of sandboxes, which containerd does since 1.7; false: nothing is asked of them. */
+    readonly keepSandboxes: boolean;
     /** Can be opened so that namespaces do not share content. */
     readonly isolate: boolean;
-    /** Keys of labels may be any words; false: `__proto__` is lost on the way. */
-    readonly anyLabelKey: boolean;
   };
   /**
    * The services on a directory, with a snapshotter whose wire id is `native`; called again on the

@@ -1,93 +1,100 @@
-/** Content, a snapshotter and the runtime, each replaced by a package from elsewhere, by configuration alone. */
+/**
+ * Content, a snapshotter and the runtime, each replaced by a package from elsewhere, by configuration alone: other
+ * implementations (see replacements/), which have nothing of those that they take the place of.
+ */
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { Daemon, run, scratch } from '../harness/index.js';
+import { Daemon, eventually, run, scratch } from '../harness/index.js';
 import { startWorld } from './world.js';
 
 const TREE = fileURLToPath(new URL('../..', import.meta.url));
-const REPLACED = ['content', 'snapshot-overlay', 'runtime-runc'];
+const BIN = join(TREE, '../bin');
+
+/** By the key of the plugin of the tree: the module of what takes its place, and the key of that. */
+const REPLACEMENTS = {
+  content: ['content', 'memory-content'],
+  'snapshot-overlay': ['snapshotter', 'plain-snapshotter'],
+  'runtime-runc': ['runtime', 'plain-runtime'],
+} as const;
+
+type Replaced = keyof typeof REPLACEMENTS;
 
 const directory = await scratch('packages');
 after(() => directory[Symbol.asyncDispose]());
-const callsFile = join(directory.path, 'calls');
 
-/** The address of a module of the tree, for packages elsewhere. */
-const moduleOf = (...path: readonly string[]): string => pathToFileURL(join(TREE, ...path)).href;
-
-async function packageOf(id: string, source: string): Promise<string> {
-  const folder = join(directory.path, `keelson-own-${id}`);
-  const manifest = { name: `keelson-own-${id}`, version: '1.0.0', type: 'module', exports: './index.js' };
+/** A package of its own version, whose plugin is that of the module. */
+async function packageOf(module: string): Promise<string> {
+  const folder = join(directory.path, `keelson-own-${module}`);
+  if (existsSync(folder)) return folder;
+  const manifest = { name: `keelson-own-${module}`, version: '1.2.3', type: 'module', exports: './index.js' };
   await mkdir(folder);
   await writeFile(join(folder, 'package.json'), JSON.stringify(manifest));
-  await writeFile(join(folder, 'index.js'), source);
+  const source = pathToFileURL(join(TREE, 'test/e2e/replacements', `${module}.js`)).href;
+  await writeFile(join(folder, 'index.js'), `export { plugin } from '${source}';\n`);
   return folder;
 }
 
-/** A package whose plugin claims the contract of one of the tree, and writes down that it was called. */
-function writePackage(id: string): Promise<string> {
-  const tree = moduleOf('plugins', id, 'index.js');
-  return packageOf(
-    id,
-    `import { appendFileSync } from 'node:fs';
-    import { plugin as tree } from '${tree}';
-    const noted = (service) => new Proxy(service, { get(target, key) {
-      const value = Reflect.get(target, key);
-      if (typeof value !== 'function') return value;
-      return (...args) => { appendFileSync('${callsFile}', '${id} ' + String(key) + '\\n'); return value.apply(target, args); };
-    } });
-    export const plugin = { ...tree, id: 'own-${id}', async start(context) {
-      const offered = await tree.start(context);
-      return Object.fromEntries(Object.entries(offered).map(([name, service]) => [name, noted(service)]));
-    } };`,
-  );
+async function replacing(...replaced: readonly Replaced[]): Promise<string> {
+  const sections = replaced.map(async (id) => {
+    const [module, key] = REPLACEMENTS[id];
+    const path = JSON.stringify(await packageOf(module));
+    return `[plugins.${id}]\nenabled = false\n[plugins.${key}]\npath = ${path}\n`;
+  });
+  return (await Promise.all(sections)).join('\n');
 }
 
-/** Content that never touches a disk: another implementation, not one around that of the tree. */
-const inMemory = (): Promise<string> =>
-  packageOf(
-    'memory',
-    `import { MemoryStore } from '${moduleOf('test/harness/memory-store.js')}';
-    import { plugin as tree } from '${moduleOf('plugins/content/index.js')}';
-    const { wire, config, requires, provides } = tree;
-    export const plugin = { id: 'own-memory', api: 1, wire, config, requires, provides, async start() {
-      return { store: new MemoryStore() };
-    } };`,
-  );
+const all = await replacing('content', 'snapshot-overlay', 'runtime-runc');
+const { daemon, image, own, pulled } = await startWorld(['busybox'], { kind: 'keelsond', config: all });
 
-const folders = await Promise.all(REPLACED.map(writePackage));
-const config = REPLACED.map(
-  (id, index) => `[plugins.${id}]\nenabled = false\n[plugins.own-${id}]\npath = ${JSON.stringify(folders[index])}\n`,
-).join('\n');
+const plugins = async ({ address }: Daemon): Promise<string> =>
+  (await run(join(BIN, 'keelson'), ['--address', address, 'plugins'])).stdout;
 
-const { image, own, pulled } = await startWorld(['busybox'], { kind: 'keelsond', config });
+const isShown = (table: string, key: string): boolean =>
+  new RegExp(` ${key} +ok +[\\d.]+ ms +1\\.2\\.3 +path `).test(table);
 
-test('an image is pulled and a container runs on the replacements', async () => {
+test('an image is pulled and containers run with all three replaced', async () => {
   const ctr = await pulled(own('replaced'), 'overlayfs', 'busybox');
-  const { stdout, code } = await ctr.run(['run', '--rm', image.busybox, 'c', 'echo', 'on other parts']);
-  assert.deepEqual([stdout, code], ['on other parts\n', 0]);
-  const calls = new Set((await readFile(callsFile, 'utf8')).split('\n'));
-  for (const call of ['content writer', 'snapshot-overlay prepare', 'runtime-runc create', 'runtime-runc start'])
-    assert.ok(calls.has(call), `${call} in ${[...calls]}`);
-  const rows = await ctr.rows('plugins', 'ls');
-  assert.ok(
-    rows.some(([type, id, , status]) => type === 'io.containerd.content.v1' && id === 'content' && status === 'ok'),
-  );
-});
+  const { stdout, stderr, code } = await ctr.run(['run', '--rm', image.busybox, 'c', 'echo', 'on other parts']);
+  assert.deepEqual([stdout, code], ['on other parts\n', 0], stderr);
+  assert.equal((await ctr.run(['run', '--rm', image.busybox, 'd', 'sh', '-c', 'exit 7'])).code, 7);
+  assert.equal((await ctr.run(['run', '--rm', image.busybox, 'e', 'cat', '/etc/passwd'])).code, 0);
 
-test('an image is pulled, read and run on content of another kind altogether, which is shown with its version', async () => {
-  const content = `[plugins.content]\nenabled = false\n[plugins.own-memory]\npath = ${JSON.stringify(await inMemory())}\n`;
-  await using daemon = await Daemon.start({ kind: 'keelsond', config: content });
-  const ctr = daemon.ctr(own('memory'));
-  await ctr.ok('images', 'pull', '--plain-http', '--snapshotter', 'overlayfs', image.busybox);
-  const { stdout, code } = await ctr.run(['run', '--rm', image.busybox, 'c', 'echo', 'from memory']);
-  assert.deepEqual([stdout, code], ['from memory\n', 0]);
+  await ctr.ok('run', '-d', image.busybox, 'f', 'sleep', '600');
+  const [[, pid = '', status] = []] = await ctr.rows('tasks', 'ls');
+  assert.equal(status, 'RUNNING');
+  assert.match(readFileSync(`/proc/${pid}/cmdline`, 'utf8'), /^sleep/);
+  await ctr.ok('tasks', 'kill', '-s', 'SIGKILL', 'f');
+  await eventually(
+    'the task has ended',
+    async () => (await ctr.rows('tasks', 'ls'))[0]?.[2] === 'STOPPED' || undefined,
+  );
+  await ctr.run(['tasks', 'delete', 'f']);
+  assert.deepEqual(await ctr.rows('tasks', 'ls'), []);
+  await ctr.ok('containers', 'rm', 'f');
+
+  assert.ok(!existsSync(join(daemon.root, 'io.containerd.content.v1.content')), 'no blob lies on the disk');
+  const snapshots = readdirSync(join(daemon.root, 'io.containerd.snapshotter.v1.overlayfs'));
+  assert.ok(snapshots.includes('records.json'), `the snapshotter's own records are there: ${snapshots}`);
+  assert.ok(
+    existsSync(join(daemon.state, 'io.containerd.runtime.v2.task/runc')),
+    'runc kept its state where it was told',
+  );
   const [, layer] = await ctr.rows('content', 'ls');
   assert.ok(layer?.[0]?.startsWith('sha256:'), String(layer));
-  assert.ok(!existsSync(join(daemon.root, 'io.containerd.content.v1.content')), 'no blob lies on the disk');
-  const { stdout: table } = await run(join(TREE, '../bin/keelson'), ['--address', daemon.address, 'plugins']);
-  assert.match(table, / own-memory +ok +[\d.]+ ms +1\.0\.0 +path /);
+  const table = await plugins(daemon);
+  for (const [, key] of Object.values(REPLACEMENTS)) assert.ok(isShown(table, key), table);
 });
+
+for (const id of ['content', 'snapshot-overlay', 'runtime-runc'] as const)
+  test(`${id} alone is replaced, and works with the others of the tree`, async () => {
+    await using one = await Daemon.start({ kind: 'keelsond', config: await replacing(id) });
+    const ctr = one.ctr(own(id));
+    await ctr.ok('images', 'pull', '--plain-http', '--snapshotter', 'overlayfs', image.busybox);
+    const { stdout, stderr, code } = await ctr.run(['run', '--rm', image.busybox, 'c', 'echo', 'mixed']);
+    assert.deepEqual([stdout, code], ['mixed\n', 0], stderr);
+    assert.ok(isShown(await plugins(one), REPLACEMENTS[id][1]));
+  });

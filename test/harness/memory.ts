@@ -4,20 +4,21 @@
  * they know one namespace and collect nothing.
  */
 import type { Content, ContentInfo, ContentWriter, IngestStatus, OpenWriter } from '../../kernel/contracts/content.js';
-import type { Image, Images } from '../../kernel/contracts/images.js';
+import type { Image, Images, NewImage } from '../../kernel/contracts/images.js';
 import type { Lease, LeaseResource, Leases } from '../../kernel/contracts/leases.js';
-import type { Namespaces } from '../../kernel/contracts/namespaces.js';
-import type { Labels, Scope } from '../../kernel/contracts/scope.js';
+import type { Namespace, Namespaces } from '../../kernel/contracts/namespaces.js';
+import type { Labels, Scope, UpdateMask } from '../../kernel/contracts/scope.js';
 import {
   aborted,
   alreadyExists,
   failedPrecondition,
+  invalidArgument,
   notFound,
   unavailable,
   unimplemented,
 } from '../../kernel/errors.js';
 import { digestOf } from '../../lib/digest.js';
-import { updateLabels } from '../../lib/labels.js';
+import { applyMapMask, updateLabels, withoutEmpty } from '../../lib/labels.js';
 
 export const unused = async (): Promise<never> => {
   throw unimplemented('not needed in memory');
@@ -154,6 +155,7 @@ export class MemoryLeases implements Leases {
   readonly held = new Map<string, Set<string>>();
   /** Everything any lease ever held, per lease. */
   readonly history: Set<string>[] = [];
+  readonly #leases = new Map<string, Lease>();
   #next = 0;
 
   touch({ lease }: Scope, { type, id }: LeaseResource): void {
@@ -162,27 +164,46 @@ export class MemoryLeases implements Leases {
 
   async create(_scope: Scope, { id, labels = {} }: { readonly id?: string; readonly labels?: Labels }): Promise<Lease> {
     const name = id || `lease-${this.#next++}`;
+    if (this.held.has(name)) throw alreadyExists(`lease ${name} is here`);
     const resources = new Set<string>();
     this.held.set(name, resources);
     this.history.push(resources);
-    return { id: name, createdAt: 0n, labels };
+    const lease = { id: name, createdAt: 0n, labels };
+    this.#leases.set(name, lease);
+    return lease;
   }
 
   async delete(_scope: Scope, id: string): Promise<void> {
     present(this.held.get(id), `lease ${id}`);
     this.held.delete(id);
+    this.#leases.delete(id);
   }
 
   async list(): Promise<readonly Lease[]> {
-    return [...this.held.keys()].map((id) => ({ id, createdAt: 0n, labels: {} }));
+    return [...this.#leases.values()];
   }
 
   async addResource(scope: Scope, lease: string, resource: LeaseResource): Promise<void> {
     this.touch({ ...scope, lease }, resource);
   }
 
-  deleteResource = unused;
-  resources = unused;
+  async deleteResource(_scope: Scope, lease: string, { type, id }: LeaseResource): Promise<void> {
+    present(this.held.get(lease), `lease ${lease}`).delete(`${type} ${id}`);
+  }
+
+  async resources(_scope: Scope, lease: string): Promise<readonly LeaseResource[]> {
+    const words = [...present(this.held.get(lease), `lease ${lease}`)].sort();
+    return words.map((word) => ({ type: word.slice(0, word.indexOf(' ')), id: word.slice(word.indexOf(' ') + 1) }));
+  }
+}
+
+function masked(current: Image, { labels = {}, target }: NewImage, path: string): Image {
+  const changed = applyMapMask('labels', path, current.labels, labels);
+  if (changed) return { ...current, labels: changed };
+  if (path === 'target') return { ...current, target };
+  const annotations = applyMapMask('annotations', path, current.target.annotations ?? {}, target.annotations ?? {});
+  if (annotations) return { ...current, target: { ...current.target, annotations } };
+  throw invalidArgument(`cannot update field "${path}" of ${current.name}`);
 }
 
 export class MemoryImages implements Images {
@@ -203,9 +224,12 @@ export class MemoryImages implements Images {
     return image;
   }
 
-  async update(scope: Scope, image: Parameters<Images['create']>[1]): Promise<Image> {
-    await this.delete(scope, image.name);
-    return this.create(scope, image);
+  async update(_scope: Scope, image: NewImage, mask: UpdateMask = []): Promise<Image> {
+    const current = present(this.images.get(image.name), image.name);
+    const paths = mask.length === 0 ? ['labels', 'target'] : mask;
+    const updated = paths.reduce((changed, path) => masked(changed, image, path), current);
+    this.images.set(image.name, updated);
+    return updated;
   }
 
   async delete(_scope: Scope, name: string): Promise<void> {
@@ -214,6 +238,43 @@ export class MemoryImages implements Images {
   }
 }
 
+/** Namespaces with labels; what is in them is not known here, so that any can be deleted. */
+export class MemoryNamespaces implements Namespaces {
+  readonly namespaces = new Map<string, Namespace>();
+
+  async get(name: string): Promise<Namespace> {
+    return this.namespaces.get(name) ?? { name, labels: {} };
+  }
+
+  async list(): Promise<readonly Namespace[]> {
+    return [...this.namespaces.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  async create(namespace: Namespace): Promise<Namespace> {
+    if (this.namespaces.has(namespace.name)) throw alreadyExists(`namespace ${namespace.name} is here`);
+    return this.#put(namespace);
+  }
+
+  async update({ name, labels }: Namespace, mask: UpdateMask = []): Promise<Namespace> {
+    for (const path of mask)
+      if (!path.startsWith('labels.')) throw invalidArgument(`cannot update field "${path}" of namespace ${name}`);
+    const current = (await this.get(name)).labels;
+    return this.#put({ name, labels: mask.length === 0 ? labels : updateLabels(name, current, labels, mask) });
+  }
+
+  async delete(name: string): Promise<void> {
+    present(this.namespaces.get(name), `namespace ${name}`);
+    this.namespaces.delete(name);
+  }
+
+  #put({ name, labels }: Namespace): Namespace {
+    const namespace = { name, labels: withoutEmpty(labels) };
+    this.namespaces.set(name, namespace);
+    return namespace;
+  }
+}
+
+/** All namespaces have those labels, and nothing can be changed: for defaults. */
 export const memoryNamespaces = (labels: Labels = {}): Namespaces => ({
   get: async (name) => ({ name, labels }),
   list: async () => [],

@@ -5,6 +5,7 @@ import { type Envelope, Events } from '../../kernel/contracts/events.js';
 import { type Image, Images } from '../../kernel/contracts/images.js';
 import { GarbageCollector, Leases } from '../../kernel/contracts/leases.js';
 import { Namespaces } from '../../kernel/contracts/namespaces.js';
+import { Sandboxes } from '../../kernel/contracts/sandboxes.js';
 import type { Labels, Scope } from '../../kernel/contracts/scope.js';
 import { Snapshots, Snapshotters } from '../../kernel/contracts/snapshots.js';
 import { type ErrorCode, hasCode } from '../../kernel/errors.js';
@@ -44,6 +45,7 @@ export class TestMetadata implements AsyncDisposable {
   readonly snapshots: Snapshots;
   readonly images: Images;
   readonly containers: Containers;
+  readonly sandboxes: Sandboxes;
   readonly namespaces: Namespaces;
   readonly leases: Leases;
   readonly collector: GarbageCollector;
@@ -56,6 +58,7 @@ export class TestMetadata implements AsyncDisposable {
     this.snapshots = kernel.get(Snapshots);
     this.images = kernel.get(Images);
     this.containers = kernel.get(Containers);
+    this.sandboxes = kernel.get(Sandboxes);
     this.namespaces = kernel.get(Namespaces);
     this.leases = kernel.get(Leases);
     this.collector = kernel.get(GarbageCollector);

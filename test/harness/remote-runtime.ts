@@ -1,5 +1,6 @@
 /** A daemon's runtimes as clients have them: the contract over gRPC, so that the runtime kit runs through this door too. */
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { RuntimeInfo, RuntimeRequest } from '../../api/gen/types/introspection.js';
 import { type Client, connect, TaskStatus } from '../../client/index.js';
 import type { Events } from '../../kernel/contracts/events.js';
@@ -196,12 +197,21 @@ export async function openRemoteRuntime(directory: string, namespace: string, ev
   }
 }
 
+/** Published until one arrives: stock containerd does not say when a subscription stands. */
+const MARK = { topic: '/kit/mark', event: { typeUrl: 'kit.Mark', value: new Uint8Array(0) } };
+
 /** The runtimes of the daemon at the socket. */
 export async function remoteRuntime(address: string, namespace: string, events: Events): Promise<OpenRuntime> {
   const client = connect({ address, namespace });
-  const stream = client.events.subscribe({ filters: ['topic~=|^/tasks/|'] });
-  await stream.opened;
-  const followed = follow(stream, events);
+  const stream = client.events.subscribe({ filters: ['topic~=|^/tasks/|', `topic=="${MARK.topic}"`] });
+  let stands = false;
+  const followed = follow(stream, events, () => {
+    stands = true;
+  });
+  while (!stands) {
+    await client.events.publish(MARK);
+    await Promise.race([followed, delay(5)]);
+  }
   const { tasks } = await client.tasks.list({});
   const known = tasks.map(({ containerId }) => containerId);
   return {
@@ -216,10 +226,12 @@ export async function remoteRuntime(address: string, namespace: string, events: 
 
 type Envelopes = ReturnType<Client['events']['subscribe']>;
 
-async function follow(envelopes: Envelopes, events: Events): Promise<void> {
+/** `onMark`: called with each mark, which is not handed on. */
+async function follow(envelopes: Envelopes, events: Events, onMark: () => void): Promise<void> {
   try {
     for await (const { timestamp, namespace, topic, event } of envelopes) {
-      if (event) events.forward({ timestamp: fromTimestamp(timestamp), namespace, topic, event });
+      if (topic === MARK.topic) onMark();
+      else if (event) events.forward({ timestamp: fromTimestamp(timestamp), namespace, topic, event });
     }
   } catch (error) {
     if (!hasCode(error, 'CANCELED')) throw error;

@@ -1,6 +1,7 @@
 /** `keelson conformance` from the packed tarball, against packages and against sockets. */
 import assert from 'node:assert/strict';
-import { cp, readFile, writeFile } from 'node:fs/promises';
+import { globSync } from 'node:fs';
+import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { type Outcome, run, succeed } from '../harness/command.js';
@@ -48,6 +49,15 @@ async function renamed(base: string, wireId: string, more: string): Promise<stri
 /** Nothing is collected but when that is asked for. */
 const STILL = 'gc = { startup_delay = "10h", mutation_threshold = 0, deletion_threshold = 0 }';
 
+/** The same, as containerd is told. */
+const STOCK_STILL = `[plugins."io.containerd.gc.v1.scheduler"]
+startup_delay = "10h"
+mutation_threshold = 0
+deletion_threshold = 0
+`;
+
+const runtimeDirectories = (): readonly string[] => globSync('/run/containerd/runc/conformance-*');
+
 /** What overlayfs of these kernels does not do. */
 const OVERLAY = 'renameParentsDirectory,writeThroughParentsHardlinks';
 
@@ -76,6 +86,19 @@ describe('keelson conformance PACKAGE', () => {
       `[plugins.own-metadata]\npath = ${JSON.stringify(place)}\n[plugins.own-metadata.config]\n${STILL}\n`,
     );
     await passes(6, place, '--config', file, '--only', 'https://');
+  });
+
+  it('looks at the sandbox controller of a package', async () => {
+    const place = await newPackage('conformance-own-pods');
+    const manifest = { name: 'keelson-own-pods', version: '1.0.0', type: 'module', exports: './index.js' };
+    await writeFile(join(place, 'package.json'), JSON.stringify(manifest));
+    await writeFile(
+      join(place, 'index.js'),
+      `import { SandboxControllers } from 'keelson/contracts/sandbox-controllers';
+      import { MemorySandboxController, providing } from 'keelson/testing';
+      export const plugin = providing(SandboxControllers, new MemorySandboxController(), 'own');`,
+    );
+    await passes(12, place);
   });
 
   it('tells what is broken, and fails', async () => {
@@ -129,5 +152,30 @@ describe('keelson conformance SOCKET', () => {
     );
     assert.equal(code, 1);
     assert.match(stdout, /FAIL {2}digest "sha256:" is INVALID_ARGUMENT everywhere/);
+  });
+
+  it("looks at the runtime of Debian's containerd", async () => {
+    await using daemon = await Daemon.start({ kind: 'containerd' });
+    const before = runtimeDirectories();
+    const cannot = ['--cannot', 'keepUnreadOutput,startWithoutReader,resizeBeforeStart,reattachTerminal'];
+    await passes(5, daemon.address, '--kit', 'runtime', '--only', 'https://', ...cannot);
+    const signals = ['--only', 'refuses signals that do not exist'];
+    const { stdout, code } = await conformance(daemon.address, '--kit', 'runtime', ...signals, ...cannot);
+    assert.equal(code, 1);
+    assert.match(stdout, /FAIL {2}refuses signals that do not exist/);
+    // runc's own directories, which Debian's shim leaves by habit
+    for (const path of runtimeDirectories()) if (!before.includes(path)) await rm(path, { recursive: true });
+  });
+
+  it("looks at the records of Debian's containerd, when it collects only when asked", async () => {
+    await using daemon = await Daemon.start({ kind: 'containerd', config: STOCK_STILL });
+    for (const check of ['issues/3394', 'issues/2494'])
+      await passes(1, daemon.address, '--kit', 'metadata', '--only', check);
+    const insisting = ['--only', 'deletion may insist on a target'];
+    const { stdout, code } = await conformance(daemon.address, '--kit', 'metadata', ...insisting);
+    assert.equal(code, 1);
+    assert.match(stdout, /FAIL {2}deletion may insist on a target/);
+    const { stdout: left } = await run('/usr/bin/ctr', ['--address', daemon.address, 'namespaces', 'ls', '-q']);
+    assert.doesNotMatch(left, /^kit-/m, 'it leaves no namespace');
   });
 });

@@ -157,6 +157,15 @@ describe('the guide', () => {
     }
   });
 
+  it('names what stands in for each contract in a test', async () => {
+    const testing = pages.find(({ path: page }) => page === 'testing.md')?.text ?? '';
+    for (const name of await readdir(join(TOP, 'kernel/contracts'))) {
+      const contract = await readFile(join(TOP, 'kernel/contracts', name), 'utf8');
+      for (const [, token] of contract.matchAll(/^export const (\w+) = (?:one|many)</gm))
+        assert.match(testing, new RegExp(`^\\|.*\`${token}\`.*\\|.+\\|$`, 'm'), `testing.md: ${token}`);
+    }
+  });
+
   it('is found from the top, and leads to every page', async () => {
     assert.match(await readFile(join(TOP, 'README.md'), 'utf8'), /\(docs\/plugins\/README\.md\)/);
     const index = pages.find(({ path: page }) => page === 'README.md')?.text ?? '';

@@ -106,6 +106,17 @@ describe('collector: what refers to what', () => {
     });
   }
 
+  check('a sandbox keeps what its labels refer to, as long as there is a record of it', async (metadata) => {
+    const digest = await metadata.put(NS, 'a');
+    const labels = { 'containerd.io/gc.ref.content': digest };
+    await metadata.sandboxes.create(NS, { id: 's', labels, runtime: { name: '' }, extensions: {}, sandboxer: '' });
+    await metadata.collector.collect();
+    assert.deepEqual(await metadata.digests(NS), [digest]);
+    await metadata.sandboxes.delete(NS, 's');
+    await metadata.collector.collect();
+    assert.deepEqual(await metadata.digests(NS), []);
+  });
+
   check('a label that only resembles a reference keeps nothing', async (metadata) => {
     const digest = await metadata.put(NS, 'a');
     await metadata.image(NS, 'i', ABSENT, { 'containerd.io/gc.ref.contents': digest });

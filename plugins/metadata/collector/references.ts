@@ -46,6 +46,11 @@ const ofContainer: References = (sql, { namespace, key }) => {
   return [...rootfs, ...references(namespace, stringMap(row, 'labels'))];
 };
 
+const ofSandbox: References = (sql, { namespace, key }) => {
+  const row = sql.get(`SELECT ${GC_LABELS} FROM sandboxes WHERE ns = ? AND id = ?`, namespace, key);
+  return row ? references(namespace, stringMap(row, 'labels')) : [];
+};
+
 /** Leases refer to nothing here: what they hold are roots. */
 const BY_TYPE: Readonly<Record<Node['type'], References>> = {
   content: ofContent,
@@ -53,6 +58,7 @@ const BY_TYPE: Readonly<Record<Node['type'], References>> = {
   snapshot: ofSnapshot,
   ingest: ofIngest,
   container: ofContainer,
+  sandbox: ofSandbox,
   lease: () => [],
 };
 

@@ -11,6 +11,7 @@ import {
   ingestNode,
   leaseNode,
   type Node,
+  sandboxNode,
   snapshotNode,
 } from '../node.js';
 import type { Slices } from './slices.js';
@@ -46,6 +47,7 @@ export class RootScan {
     await this.#ingests();
     await this.#content();
     await this.#containers();
+    await this.#sandboxes();
     await this.#snapshots();
     this.#evaluateConditions();
     return { nodes: this.#nodes, keeps: this.#keeps, nextExpiry: this.#nextExpiry };
@@ -130,6 +132,11 @@ export class RootScan {
       this.#nodes.push(node);
       this.#belongsTo(node, backReferences(namespace, stringMap(row, 'labels')));
     }
+  }
+
+  async #sandboxes(): Promise<void> {
+    for await (const row of this.#rows('sandboxes', ['ns', 'id'], []))
+      this.#nodes.push(sandboxNode(text(row, 'ns'), text(row, 'id')));
   }
 
   async #snapshots(): Promise<void> {

@@ -52,6 +52,7 @@ const DELETE: Readonly<Record<Node['type'], (sql: Writer, node: Node) => void>> 
     sql.run(`DELETE FROM snapshots WHERE ${where}`, node.namespace, snapshotter, key);
   },
   container: () => undefined,
+  sandbox: () => undefined,
 };
 
 /** Deletes the records of what is not kept. */
@@ -71,7 +72,7 @@ export class Sweep {
    * transactions finds it either whole or gone.
    */
   async run(): Promise<Swept> {
-    const swept = { lease: 0, image: 0, content: 0, ingest: 0, snapshot: 0, container: 0 };
+    const swept = { lease: 0, image: 0, content: 0, ingest: 0, snapshot: 0, container: 0, sandbox: 0 };
     const garbage = await this.#garbage();
     for (let done = 0; done < garbage.length; ) {
       await this.#marker.run();

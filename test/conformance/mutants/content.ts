@@ -199,8 +199,76 @@ function lockedByTheLate(store: ContentStore): Calls {
   };
 }
 
+/** A commit of what is here makes its time anew. */
+function touchedByCommits(store: ContentStore): Calls {
+  let late = 0n;
+  return {
+    async info(digest) {
+      const info = await store.info(digest);
+      return { ...info, updatedAt: info.updatedAt + late };
+    },
+    async writer(options) {
+      const writer = await store.writer(options);
+      return altered(writer, {
+        commit: (expectation) =>
+          writer.commit(expectation).catch((error: unknown) => {
+            late += 1n;
+            throw error;
+          }),
+      });
+    },
+  };
+}
+
+/** Refs whose writer was closed before it got anything. */
+function lostWithoutBytes(store: ContentStore): Calls {
+  return {
+    async writer(options) {
+      const found = (await store.statuses()).find(({ ref }) => ref === options.ref);
+      if (found?.offset === 0) throw unavailable(`ingest "${options.ref}" cannot be resumed`);
+      return store.writer(options);
+    },
+  };
+}
+
+/** What was there when the ingest was resumed counts for its digest, also when it was cut off since. */
+const digestOfAllEver: Writers = (writer) => {
+  let cut = writer.status().offset > 0;
+  return {
+    async truncate(size) {
+      await writer.truncate(size);
+      if (cut) await writer.write(new Uint8Array(1));
+      cut = false;
+    },
+  };
+};
+
+function lockedByAsking(store: ContentStore): Calls {
+  const asked = new Set<string>();
+  return {
+    async status(ref) {
+      asked.add(ref);
+      return store.status(ref);
+    },
+    async writer(options) {
+      if (asked.has(options.ref)) throw unavailable(`ingest "${options.ref}" is being looked at`);
+      return store.writer(options);
+    },
+  };
+}
+
+/** Bytes of a message of gRPC, as this kit's clients send it. */
+const MESSAGE = 16 << 20;
+
 export const contentMutants: readonly Mutant<ContentSubject>[] = [
   mutant('a commit that is late keeps the ref', /issues\/2708/, lockedByTheLate),
+  mutant('a commit of what is here changes its time', /pull\/2642/, touchedByCommits),
+  mutant('an ingest without bytes is not resumed', /issues\/3089/, lostWithoutBytes),
+  ofWriters('bytes from before a truncation are committed', /issues\/3974/, digestOfAllEver),
+  mutant('who asks for an ingest locks it', /pull\/1241/, lockedByAsking),
+  ofWriters('of a large chunk only a message is written', /issues\/11440/, (writer) => ({
+    write: (chunk) => writer.write(chunk.subarray(0, MESSAGE)),
+  })),
   ofWriters('bytes of another digest than expected are committed', /another size or digest/, (writer) => ({
     commit: ({ size = 0 }) => writer.commit({ size }),
   })),

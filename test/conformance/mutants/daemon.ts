@@ -16,7 +16,7 @@ import { SnapshotsDefinition } from '../../../api/gen/services/snapshots.js';
 import type { Envelope } from '../../../api/gen/types/event.js';
 import { type CallOptions, type Client, connect, SERVICES } from '../../../client/index.js';
 import { type GrpcService, GrpcServices } from '../../../kernel/contracts/grpc.js';
-import { type ErrorCode, hasCode, resourceExhausted } from '../../../kernel/errors.js';
+import { aborted, type ErrorCode, hasCode, resourceExhausted } from '../../../kernel/errors.js';
 import { type Call, type Handlers, implement, type ServiceDefinition } from '../../../lib/rpc/definition.js';
 import { providing, startTestKernel } from '../../harness/kernel.js';
 import { scratch } from '../../harness/scratch.js';
@@ -284,6 +284,46 @@ const namespacesEmptied: Change = (real) => {
   return [implement(NamespacesDefinition, { ...namespaces, delete: remove })];
 };
 
+/** Bytes of a message that gRPC takes when nobody has said more. */
+const USUAL_MESSAGE = 4 << 20;
+
+const listsLimited: Change = (real) => {
+  const containers = real(ContainersDefinition);
+  const list: typeof containers.list = async (...asked) => {
+    const answer = await containers.list(...asked);
+    const size = answer.containers.reduce((sum, { spec }) => sum + (spec?.value.length ?? 0), 0);
+    if (size > USUAL_MESSAGE) throw resourceExhausted(`the list has ${size} bytes`);
+    return answer;
+  };
+  return [implement(ContainersDefinition, { ...containers, list })];
+};
+
+const specsMadeUp: Change = (real) => {
+  const containers = real(ContainersDefinition);
+  const spec = { typeUrl: 'example.Spec', value: new Uint8Array(0) };
+  const create: typeof containers.create = ({ container }, call) =>
+    containers.create({ container: container && { ...container, spec: container.spec ?? spec } }, call);
+  return [implement(ContainersDefinition, { ...containers, create })];
+};
+
+const deletedFromWithin: Change = (real) => {
+  const namespaces = real(NamespacesDefinition);
+  const remove: typeof namespaces.delete = async (request, call) => {
+    call.scope();
+    return namespaces.delete(request, call);
+  };
+  return [implement(NamespacesDefinition, { ...namespaces, delete: remove })];
+};
+
+const writesFailAtTheEnd: Change = (real) => {
+  const content = real(ContentDefinition);
+  const write: typeof content.write = async function* (requests, call) {
+    yield* content.write(requests, call);
+    throw aborted('the stream ended');
+  };
+  return [implement(ContentDefinition, { ...content, write })];
+};
+
 const everywhere = (): string => 'everywhere';
 
 const BROKEN: readonly (readonly [title: string, caughtBy: RegExp, change: Change])[] = [
@@ -321,6 +361,10 @@ const BROKEN: readonly (readonly [title: string, caughtBy: RegExp, change: Chang
   ],
   ['events come out of their order', /tells of changes by events, in their order/, eventsOutOfOrder],
   ['a namespace goes with what is in it', /removes a namespace only when it is empty/, namespacesEmptied],
+  ['a list has a limit', /issues\/2226/, listsLimited],
+  ['a container without a spec is given one', /issues\/9594/, specsMadeUp],
+  ['a namespace is deleted only by who is in one', /issues\/1497/, deletedFromWithin],
+  ['a write fails once it has succeeded', /pull\/585/, writesFailAtTheEnd],
   ['labels that are too long are cut', /refuses labels that are too long/, longLabelsCut],
 ];
 

@@ -97,6 +97,31 @@ function endingTogether(bus: Bus): Partial<Bus> {
   };
 }
 
+async function* firstOf(events: AsyncIterable<Envelope>): AsyncIterable<Envelope> {
+  for await (const event of events) {
+    yield event;
+    return;
+  }
+}
+
+/** Subscribers that have read nothing yet, beyond which a further one hears nothing. */
+const IDLE = 5;
+
+function withoutNewcomers(bus: Bus): Partial<Bus> {
+  let idle = 0;
+  return {
+    subscribe(filters, signal) {
+      if (idle === IDLE) return bus.subscribe(['topic=="/never"'], signal);
+      idle += 1;
+      const events = bus.subscribe(filters, signal);
+      return (async function* () {
+        idle -= 1;
+        yield* events;
+      })();
+    },
+  };
+}
+
 /** What does not begin with a slash gets one. */
 const slashed = (topic: string): string => (topic.startsWith('/') ? topic : `/${topic || 'none'}`);
 
@@ -146,6 +171,13 @@ export const eventsMutants: readonly Mutant<EventsSubject>[] = [
         signal,
       ),
   })),
+  mutant('an expression ends its subscription once something matched', /issues\/2308/, (bus) => ({
+    subscribe(filters, signal) {
+      const events = bus.subscribe(filters, signal);
+      return filters.some((filter) => filter.includes('~=')) ? firstOf(events) : events;
+    },
+  })),
+  mutant('a bus takes no newcomer while others do not read', /pull\/13646/, withoutNewcomers),
   mutant('no filter looks into the event', /filters by namespace, topic and field/, (bus) => ({
     subscribe: (filters, signal) =>
       bus.subscribe(

@@ -1,6 +1,6 @@
 /** Services of records with one behaviour broken each: those of the tree, with some of their calls replaced. */
 import type { Scope } from '../../../kernel/contracts/scope.js';
-import { hasCode } from '../../../kernel/errors.js';
+import { hasCode, internal } from '../../../kernel/errors.js';
 import { openMetadataBench } from '../../harness/metadata-bench.js';
 import type { MetadataOptions, MetadataServices, MetadataSubject, OpenMetadata } from '../metadata.js';
 import { altered } from './altered.js';
@@ -8,13 +8,14 @@ import type { Mutant } from './mutant.js';
 import { Opened } from './opened.js';
 
 /** The calls that take the place of sound ones. */
-type Calls = { readonly [K in keyof MetadataServices]?: Partial<MetadataServices[K]> };
+type Calls = { readonly [K in keyof MetadataServices]?: Partial<NonNullable<MetadataServices[K]>> };
 
 const replaced = (services: MetadataServices, calls: Calls): MetadataServices => ({
   content: altered(services.content, calls.content ?? {}),
   snapshots: altered(services.snapshots, calls.snapshots ?? {}),
   images: altered(services.images, calls.images ?? {}),
   containers: altered(services.containers, calls.containers ?? {}),
+  ...(services.sandboxes && { sandboxes: altered(services.sandboxes, calls.sandboxes ?? {}) }),
   namespaces: altered(services.namespaces, calls.namespaces ?? {}),
   leases: altered(services.leases, calls.leases ?? {}),
   collector: altered(services.collector, calls.collector ?? {}),
@@ -38,7 +39,7 @@ async function openTidily(root: string, { sharing }: MetadataOptions): Promise<O
 export const soundMetadata: MetadataSubject = {
   name: 'metadata',
   unavailable: async () => undefined,
-  can: { truncateAnywhere: true, measureCollections: true, collectAtOnce: true, isolate: true, anyLabelKey: true },
+  can: { truncateAnywhere: true, measureCollections: true, collectAtOnce: true, keepSandboxes: true, isolate: true },
   open: openTidily,
 };
 
@@ -75,6 +76,11 @@ const ofEvents = (title: string, caughtBy: RegExp, change: (events: Told) => Tol
     },
   }),
 });
+
+function needed<T>(service: T | undefined): T {
+  if (service === undefined) throw internal('the sound records have no such service');
+  return service;
+}
 
 /** The kit's two namespaces. */
 const NAMESPACES: readonly Scope[] = [{ namespace: 'a' }, { namespace: 'b' }];
@@ -153,6 +159,20 @@ export const metadataMutants: readonly Mutant<MetadataSubject>[] = [
     for (const { id } of await containers.list(scope)) await containers.delete(scope, id);
     return {};
   }),
+  mutant('masks of sandboxes are ignored', /sandboxes: an update replaces/, ({ sandboxes }) => ({
+    sandboxes: { update: (scope, sandbox) => needed(sandboxes).update(scope, sandbox) },
+  })),
+  mutant('sandboxes of one namespace are seen in another', /sandboxes: are unique in their namespace/, (services) => ({
+    sandboxes: {
+      list: async () => (await Promise.all(NAMESPACES.map((a) => needed(services.sandboxes).list(a)))).flat(),
+    },
+  })),
+  mutant('the options of a sandbox are lost', /sandboxes: come back as they were created/, ({ sandboxes }) => ({
+    sandboxes: {
+      create: (scope, sandbox) =>
+        needed(sandboxes).create(scope, { ...sandbox, runtime: { name: sandbox.runtime.name } }),
+    },
+  })),
   mutant('containers are listed in no order', /are unique in their namespace, listed in order/, ({ containers }) => ({
     containers: { list: async (scope, filters) => (await containers.list(scope, filters)).toReversed() },
   })),
@@ -200,6 +220,47 @@ export const metadataMutants: readonly Mutant<MetadataSubject>[] = [
         });
       },
     },
+  })),
+  mutant('what is made while a collection runs is taken by it', /issues\/2695/, ({ collector, content }) => ({
+    collector: {
+      async collect() {
+        const [scope = { namespace: 'a' }] = NAMESPACES;
+        const stats = await collector.collect();
+        for await (const { digest } of content.walk(scope)) await content.delete(scope, digest);
+        return stats;
+      },
+    },
+  })),
+  mutant('what is said to be here is not held', /pull\/10764/, ({ snapshots }) => ({
+    snapshots: {
+      prepare: ({ namespace }, ...asked) => snapshots.prepare({ namespace }, ...asked),
+    },
+  })),
+  mutant('content that nobody promised is not recorded', /issues\/3394/, ({ content }) => ({
+    content: {
+      async writer(scope, options) {
+        const writer = await content.writer(scope, options);
+        return altered(writer, {
+          async commit(expectation) {
+            const info = await writer.commit(expectation);
+            if (!expectation.expected) await content.delete(scope, info.digest);
+            return info;
+          },
+        });
+      },
+    },
+  })),
+  mutant('filters do not know quotes', /issues\/2494/, ({ containers }) => ({
+    containers: {
+      list: (scope, filters = []) =>
+        containers.list(
+          scope,
+          filters.map((filter) => filter.replaceAll('"', '')),
+        ),
+    },
+  })),
+  mutant('who waits for a lease waits for its own alone', /pull\/42020/, ({ leases }) => ({
+    leases: { delete: (scope, id) => leases.delete(scope, id) },
   })),
   mutant('an update by mask answers with what it was given', /pull\/1366/, ({ containers }) => ({
     containers: {

@@ -1,4 +1,5 @@
 /** Runtimes with one behaviour broken each, for the kit to catch: runtime-runc with one call or its events changed. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { TaskExit } from '../../../api/gen/events/task.js';
 import type { Envelope, Events } from '../../../kernel/contracts/events.js';
 import type { ProcessId, ProcessState, Runtime } from '../../../kernel/contracts/runtime.js';
@@ -198,6 +199,51 @@ const outputsSwapped: Calls = (real) => ({
   create: (scope, task) => real.create(scope, { ...task, stdout: task.stderr, stderr: task.stdout }),
 });
 
+/** The start of a task is told when its exit is. */
+const startAfterExit = (): Tell => {
+  const held: Envelope[] = [];
+  return (envelope, deliver) => {
+    if (envelope.topic === '/tasks/start') held.push(envelope);
+    else deliver(envelope);
+    if (envelope.topic === '/tasks/exit') held.splice(0).forEach(deliver);
+  };
+};
+
+/** Milliseconds in which an exec that does nothing has ended. */
+const SOON = 300;
+
+const startsOnlyWhatLasts: Calls = (real) => ({
+  async start(scope, process) {
+    const started = await real.start(scope, process);
+    const ended = process.execId !== undefined && real.wait(scope, process).then(() => true);
+    if (await Promise.race([ended, delay(SOON, false)])) throw notFound(`process "${process.execId}" has ended`);
+    return started;
+  },
+});
+
+const startsOfTheDeadSucceed: Calls = (real) => ({
+  start: (scope, process) =>
+    real.start(scope, process).catch((error: unknown) => {
+      if (process.execId === undefined) throw error;
+      return { pid: 1 };
+    }),
+});
+
+/** For a while after the deletion of an exec, nobody is told the state of its task. */
+const deletionsHoldUp: Calls = (real) => {
+  let free: Promise<unknown> = Promise.resolve();
+  return {
+    async delete(scope, process) {
+      if (process.execId) free = delay(2 * PATIENCE, undefined, { ref: false });
+      return real.delete(scope, process);
+    },
+    async state(...asked) {
+      await free;
+      return real.state(...asked);
+    },
+  };
+};
+
 export const runtimeMutants: readonly Mutant<RuntimeSubject>[] = [
   mutant('exit statuses have seven bits', /tells every kind of end/, { calls: statusOfSevenBits }),
   mutant('the status of an exec is lost', /runs a further process with streams and a status/, {
@@ -216,6 +262,13 @@ export const runtimeMutants: readonly Mutant<RuntimeSubject>[] = [
   mutant('a signal for an exec reaches init', /is killed alone/, {
     calls: (real) => ({ kill: (scope, { id }, signal, all) => real.kill(scope, { id }, signal, all) }),
   }),
+  mutant('a start is told after the exit', /pull\/9828/, { tell: startAfterExit }),
+  mutant('an exec that ended at once was not started', /issues\/716/, { calls: startsOnlyWhatLasts }),
+  mutant('an exec of a task that has ended can be started', /pull\/10634/, { calls: startsOfTheDeadSucceed }),
+  mutant('to kill what has ended succeeds', /issues\/999/, {
+    calls: (real) => ({ kill: (...asked) => real.kill(...asked).catch(instead('NOT_FOUND', () => undefined)) }),
+  }),
+  mutant('the deletion of an exec holds up others', /pull\/2624/, { calls: deletionsHoldUp }),
   mutant('any number is a signal', /refuses signals that do not exist/, { calls: signalsUnchecked }),
   mutant('a task has no pids', /is told apart among the pids/, { calls: () => ({ pids: async () => [] }) }),
   mutant('every namespace sees every task', /keeps namespaces apart/, {

@@ -1,10 +1,19 @@
 /** Snapshotters with one behaviour broken each, for the kit to catch: snapshot-vfs with one call changed. */
 import type { Mount, SnapshotInfo, Snapshotter } from '../../../kernel/contracts/snapshots.js';
-import { hasCode } from '../../../kernel/errors.js';
+import { failedPrecondition, hasCode } from '../../../kernel/errors.js';
 import { openVfs } from '../../../plugins/snapshot-vfs/vfs.js';
 import { scratch } from '../../harness/scratch.js';
 import type { OpenSnapshotter, SnapshotterSubject } from '../snapshotter.js';
 import type { Mutant } from './mutant.js';
+import {
+  type Breakage,
+  deletionsForgotten,
+  emptiedByChmod,
+  ownersOfTheParent,
+  socketsLost,
+  unchangedBySizeAndTime,
+  usualModes,
+} from './snapshotter.trees.js';
 
 async function openReal(root: string): Promise<OpenSnapshotter> {
   const snapshotter = await openVfs(root, { warn: () => undefined });
@@ -174,6 +183,41 @@ const cleanupOfViews: Change = (real) => ({
   },
 });
 
+const sourceOf = ([mount]: readonly Mount[]): string => mount?.source ?? '';
+
+/** The tree of what is committed, and of nothing else; none for an empty name. */
+async function parentTree(real: Snapshotter, name: string): Promise<string | undefined> {
+  if (name === '') return undefined;
+  const key = `parent ${name} of a commit`;
+  const tree = sourceOf(await real.view(key, name));
+  await real.remove(key);
+  return tree;
+}
+
+const brokenAtCommit =
+  (breakage: Breakage): Change =>
+  (real) => ({
+    async commit(name, key, options) {
+      const { kind, parent } = await real.stat(key);
+      if (kind === 'active') breakage(sourceOf(await real.mounts(key)), await parentTree(real, parent));
+      await real.commit(name, key, options);
+    },
+  });
+
+const busyAfterCommit: Change = (real) => {
+  const busy = new Set<string>();
+  return {
+    async commit(name, key, options) {
+      await real.commit(name, key, options);
+      busy.add(name);
+    },
+    async remove(key) {
+      if (busy.delete(key)) throw failedPrecondition(`snapshot "${key}" is busy`);
+      await real.remove(key);
+    },
+  };
+};
+
 export const snapshotterMutants: readonly Mutant<SnapshotterSubject>[] = [
   mutant('views are mounted writable', /views read-only/, viewsWritable),
   mutant('a key is still known once it is committed', /forgets the key when it is committed/, rememberedKeys),
@@ -192,5 +236,13 @@ export const snapshotterMutants: readonly Mutant<SnapshotterSubject>[] = [
   mutant('a commit loses what was written', /content: adds, changes and deletes/, emptyLayersCommitted),
   mutant('a key can be committed by many', /lets one of many commit a key/, lateCommitsWelcome),
   mutant('rebase is promised and drops the parent', /rebases, or says/, rebaseWithoutParent, { rebase: true }),
+  mutant('what has its old size and time has its old text', /issues\/21555/, brokenAtCommit(unchangedBySizeAndTime)),
+  mutant('a directory made anew shows what it had', /issues\/25244/, brokenAtCommit(deletionsForgotten)),
+  mutant('what is renamed stays under its old name too', /issues\/25409/, brokenAtCommit(deletionsForgotten)),
+  mutant('what a parent has belongs to its owner there', /issues\/20240/, brokenAtCommit(ownersOfTheParent)),
+  mutant('directories are committed with the usual mode', /issues\/27298/, brokenAtCommit(usualModes)),
+  mutant('sockets are no part of a commit', /issues\/12080/, brokenAtCommit(socketsLost)),
+  mutant('a file of a parent loses its text with its mode', /issues\/3327/, brokenAtCommit(emptiedByChmod)),
+  mutant('what was just committed is busy', /issues\/24309/, busyAfterCommit),
   mutant('a cleanup takes views with it', /cleans up what was removed and nothing else/, cleanupOfViews),
 ];

@@ -1,4 +1,4 @@
-import { readKernelFile } from '../linux/kernel-file.js';
+import { readKernelFile } from './linux/kernel-file.js';
 
 /**
  * Which boot of the machine this is (random(4), `boot_id`). A test that plays
