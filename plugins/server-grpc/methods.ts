@@ -57,7 +57,7 @@ export const decode = ({ definition, path }: Method, bytes: Buffer): unknown => 
   }
 };
 
-const encode = ({ definition }: Method, message: unknown): Buffer => {
+export const encode = ({ definition }: Method, message: unknown): Buffer => {
   const bytes = definition.responseType.encode(message).finish();
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 };

@@ -12,8 +12,8 @@ import { internal, type KeelsonError, unavailable, unimplemented } from '../../k
 import type { LiveMap } from '../../kernel/plugin.js';
 import type { MethodDefinition } from '../../lib/rpc/definition.js';
 import { type Listener, listenOnSocket, type SocketAddress } from '../../lib/rpc/listener.js';
-import { BulkLane } from './bulk-lane.js';
 import { Calls } from './calls.js';
+import { Lane } from './lane.js';
 import { grpcMethod, type Invoke } from './methods.js';
 
 export interface ServerLimits {
@@ -62,7 +62,7 @@ function allowResets(server: Server): void {
  * Puts `lane` in front of grpc-js on the server that it has just made for connections. It gives no access to that one;
  * its own table of servers is read instead.
  */
-function putInFront(server: Server, lane: BulkLane): void {
+function putInFront(server: Server, lane: Lane): void {
   const servers: unknown = Reflect.get(server, 'http2Servers');
   const [last] = servers instanceof Map ? [...servers.keys()].slice(-1) : [];
   const [theirs] = last instanceof EventEmitter ? last.listeners('stream') : [];
@@ -107,7 +107,7 @@ export class GrpcServer {
   readonly #server: Server;
   readonly #parts: ServerParts;
   readonly #calls: Calls;
-  readonly #lane: BulkLane;
+  readonly #lane: Lane;
   readonly #unwatch: () => void;
   /** By the full name of the service. */
   readonly #served = new Map<string, Served>();
@@ -119,7 +119,7 @@ export class GrpcServer {
   constructor(parts: ServerParts) {
     this.#parts = parts;
     this.#calls = new Calls(parts.log);
-    this.#lane = new BulkLane(this.#calls, parts.limits);
+    this.#lane = new Lane(this.#calls, parts.limits);
     this.#server = new Server({
       'grpc.max_receive_message_length': parts.limits.maxReceive,
       'grpc.max_send_message_length': parts.limits.maxSend,

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pino } from 'pino';
 import { ContentDefinition } from '../../api/content.js';
-import { ReadContentRequest, ReadContentResponse } from '../../api/gen/services/content.js';
+import { InfoRequest, InfoResponse, ReadContentRequest, ReadContentResponse } from '../../api/gen/services/content.js';
 import { GrpcServices } from '../../kernel/contracts/grpc.js';
 import { notFound } from '../../kernel/errors.js';
 import { Registry } from '../../kernel/registry.js';
@@ -41,7 +41,22 @@ const content = implement(ContentDefinition, {
       seen.ended += 1;
     }
   },
-  ...{ info: missing, update: missing, delete: missing, status: missing, listStatuses: missing, abort: missing },
+  /** Answers with as many labels as the digest says; "wait" waits for the end of the call. */
+  async info({ digest }, call) {
+    const { namespace } = call.scope();
+    if (digest === 'missing') throw notFound(`nothing in ${namespace}`);
+    if (digest === 'wait') {
+      seen.produced += 1;
+      await new Promise((resolve) => call.signal.addEventListener('abort', resolve));
+      seen.ended += 1;
+      call.signal.throwIfAborted();
+    }
+    const labels = Object.fromEntries(
+      Array.from({ length: Number(digest) }, (_, index) => [`label-${index}`, namespace]),
+    );
+    return { info: { digest, size: 0n, createdAt: undefined, updatedAt: undefined, labels } };
+  },
+  ...{ update: missing, delete: missing, status: missing, listStatuses: missing, abort: missing },
   ...{ list: none, write: none },
 });
 
@@ -88,6 +103,16 @@ interface Answer {
   readonly messages: readonly ReadContentResponse[];
 }
 
+const INFO = '/containerd.services.content.v1.Content/Info';
+
+/** One answer, and the status. */
+async function ask(body: Uint8Array, headers: Record<string, string> = {}) {
+  const { status, message, answers } = await exchange(body, { ':path': INFO, ...headers });
+  return { status, message, infos: answers.map((bytes) => InfoResponse.decode(bytes).info) };
+}
+
+const about = (digest: string): Buffer => framed(InfoRequest.encode({ digest }).finish());
+
 const open = (headers: Record<string, string> = {}) =>
   session.request({
     ':method': 'POST',
@@ -99,6 +124,11 @@ const open = (headers: Record<string, string> = {}) =>
   });
 
 async function call(body: Uint8Array, headers: Record<string, string> = {}): Promise<Answer> {
+  const { status, message, answers } = await exchange(body, headers);
+  return { status, message, messages: answers.map((bytes) => ReadContentResponse.decode(bytes)) };
+}
+
+async function exchange(body: Uint8Array, headers: Record<string, string>) {
   const stream = open(headers);
   const parts: Buffer[] = [];
   let trailers: Record<string, unknown> = {};
@@ -111,14 +141,14 @@ async function call(body: Uint8Array, headers: Record<string, string> = {}): Pro
   stream.on('data', (part: Buffer) => parts.push(part));
   stream.end(body);
   await once(stream, 'close');
-  const messages: ReadContentResponse[] = [];
+  const answers: Buffer[] = [];
   for (let rest = Buffer.concat(parts); rest.length > 0; ) {
     const end = 5 + rest.readUInt32BE(1);
-    messages.push(ReadContentResponse.decode(rest.subarray(5, end)));
+    answers.push(rest.subarray(5, end));
     rest = rest.subarray(end);
   }
   const text = String(trailers['grpc-message'] ?? '');
-  return { status: Number(trailers['grpc-status']), message: decodeURI(text), messages };
+  return { status: Number(trailers['grpc-status']), message: decodeURI(text), answers };
 }
 
 test('messages of all sizes arrive as they were sent', async () => {
@@ -174,7 +204,53 @@ test('requests that are broken, compressed, too many or too large are refused', 
     [framed(Buffer.alloc(20, 0xff)), statusNumber('INVALID_ARGUMENT')],
     [framed(Buffer.alloc(MIB + 1)), EXHAUSTED],
   ];
-  for (const [body, code] of cases) assert.equal((await call(body)).status, code, body.subarray(0, 20).toString('hex'));
+  for (const [body, code] of cases)
+    for (const path of [PATH, INFO]) {
+      const { status } = await exchange(body, { ':path': path });
+      assert.equal(status, code, `${path} ${body.subarray(0, 20).toString('hex')}`);
+    }
+});
+
+test('a request that is too large is refused when its length is known, not when it has come', async () => {
+  for (const path of [PATH, INFO]) {
+    const stream = open({ ':path': path });
+    const announced = Buffer.alloc(5);
+    announced.writeUInt32BE(MIB + 1, 1);
+    stream.write(announced.subarray(0, 3));
+    stream.write(announced.subarray(3));
+    const [headers] = await once(stream, 'response');
+    assert.equal(Number(headers['grpc-status']), EXHAUSTED);
+    stream.close(constants.NGHTTP2_CANCEL);
+  }
+});
+
+test('one answer comes whole, in many at once too, or the failure', async () => {
+  const { status, infos } = await ask(about('3'));
+  assert.equal(status, OK);
+  assert.deepEqual(
+    infos.map((info) => info?.labels),
+    [{ 'label-0': 'n', 'label-1': 'n', 'label-2': 'n' }],
+  );
+  const answers = await Promise.all(Array.from({ length: 50 }, (_, index) => ask(about(String(index)))));
+  assert.deepEqual(
+    answers.map(({ infos: [info] }) => Object.keys(info?.labels ?? {}).length),
+    answers.map((_, index) => index),
+  );
+  assert.deepEqual(await ask(about('missing')), { status: NOT_FOUND, message: 'nothing in n', infos: [] });
+  assert.equal((await ask(about('300000'))).status, EXHAUSTED);
+  assert.equal((await ask(about('1'), { 'containerd-namespace': '' })).status, statusNumber('FAILED_PRECONDITION'));
+  assert.equal((await ask(about('1'), { 'grpc-timeout': '10S' })).status, OK);
+  assert.equal((await ask(about('wait'), { 'grpc-timeout': '100m' })).status, statusNumber('DEADLINE_EXCEEDED'));
+});
+
+test('a caller that goes away before it has its answer ends the handler', async () => {
+  const [produced, ended] = [seen.produced, seen.ended];
+  const stream = open({ ':path': INFO });
+  stream.end(about('wait'));
+  await eventually('the call', () => seen.produced > produced || undefined);
+  stream.close(constants.NGHTTP2_CANCEL);
+  await eventually('the end of the handler', () => seen.ended > ended || undefined);
+  assert.equal((await ask(about('1'))).status, OK);
 });
 
 test('a caller that goes away ends the handler; one that does not read holds it up', async () => {
