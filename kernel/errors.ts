@@ -30,10 +30,7 @@ export interface ErrorDetails {
   readonly cause?: unknown;
 }
 
-/**
- * An error of the taxonomy. The message says what was being done and to which
- * object (ids in double quotes); the remedy, if any, ends it.
- */
+/** An error of the taxonomy: what was being done to which object (ids in double quotes); the remedy, if any, ends it. */
 export class KeelsonError extends Error {
   override readonly name = 'KeelsonError';
   readonly code: ErrorCode;

@@ -181,7 +181,9 @@ function contextOf(setup: Setup, late: AbortSignal): StartContext<never, never> 
   return {
     ...typed,
     log: setup.log,
-    signal: AbortSignal.any([stopping, late]),
+    get signal() {
+      return AbortSignal.any([stopping, late]);
+    },
     rootDir: () => directory(join(directories.root, folder), 0o700),
     stateDir: () => directory(join(directories.state, folder), 0o700),
     advertise: setup.advertise,

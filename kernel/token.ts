@@ -23,9 +23,8 @@ const token = <T, A extends Arity>(id: string, arity: A): Token<T, A> =>
 export const one = <T>(id: string): Token<T, 'one'> => token<T, 'one'>(id, 'one');
 
 /**
- * A service that any number of plugins provide. A consumer receives a live,
- * read-only map from the provider's wire id (`overlayfs`) to the service: look
- * up at the time of the call and keep no copy, since plugins come and go; who
- * must keep something watches the map.
+ * A service that any number of plugins provide. A consumer receives a live, read-only map from the provider's wire id
+ * (`overlayfs`) to the service: look up at the time of the call and keep no copy, since plugins come and go; who must
+ * keep something watches the map.
  */
 export const many = <T>(id: string): Token<T, 'many'> => token<T, 'many'>(id, 'many');

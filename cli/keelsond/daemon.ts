@@ -1,6 +1,5 @@
 /** The daemon: reads its configuration, runs a kernel, and stops it when told to. */
 import './interpret-schemas.js';
-import { flushCompileCache } from 'node:module';
 import type { Logger } from 'pino';
 import { type LoadOptions, loadConfig } from '../../config/load.js';
 import { type Kernel, messageOf } from '../../kernel/index.js';
@@ -39,7 +38,6 @@ export async function runDaemon(options: LoadOptions): Promise<number> {
   await notify('READY=1', log);
   const started = kernel.report.plugins().filter(({ outcome }) => outcome === 'ok').length;
   log.info({ millis: Math.round(performance.now()), plugins: started }, 'ready');
-  flushCompileCache();
   tidyAtRest();
   await aborted(stopping);
   await notify('STOPPING=1', log);

@@ -1,5 +1,5 @@
 /** The daemon's log: JSON lines on stderr, or text when a person watches. */
-import { writeSync } from 'node:fs';
+import { fstatSync, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { type Logger, pino, stdTimeFunctions } from 'pino';
 
@@ -54,8 +54,11 @@ export class LogSink {
   }
 }
 
+/** What a terminal is takes Node some parts of itself to tell, which a file or a pipe is spared. */
+const isTerminal = (fd: number): boolean => fstatSync(fd).isCharacterDevice() && isatty(fd);
+
 export function openLog(level: string): Logger {
-  const sink = new LogSink(STDERR, isatty(STDERR) ? humanLine : (json) => json);
+  const sink = new LogSink(STDERR, isTerminal(STDERR) ? humanLine : (json) => json);
   const formatters = { level: (label: string) => ({ level: label }) };
   return pino({ level, base: null, timestamp: stdTimeFunctions.isoTime, formatters, onChild }, sink);
 }
