@@ -60,6 +60,16 @@ describe('the client on stock containerd', () => {
 });
 
 describe('the client without a daemon', () => {
+  it('refuses a namespace and a lease that no header can hold', async () => {
+    for (const name of ['b\u00fcro', 'a\nb', 'a\u0000']) {
+      using client = connect({ address: '/nonexistent/keelson.sock', namespace: name });
+      const expected = { code: 'INVALID_ARGUMENT', message: /^namespace ".*" holds characters/ };
+      await assert.rejects(client.version.version({}), expected);
+      assert.throws(() => client.content.list({}), expected);
+      await assert.rejects(client.version.version({}, { namespace: 'fine', lease: name }), { message: /^lease "/ });
+    }
+  });
+
   it('names the socket and the remedy', async () => {
     using client = connect({ address: '/nonexistent/keelson.sock', namespace: 'client' });
     await assert.rejects(client.version.version({}), {

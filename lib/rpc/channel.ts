@@ -1,6 +1,7 @@
 /** Calls over one gRPC connection to a unix socket. */
 import { resolve } from 'node:path';
 import { credentials, type CallOptions as GrpcCallOptions, Client as GrpcClient, Metadata } from '@grpc/grpc-js';
+import { invalidArgument } from '../../kernel/errors.js';
 import { callFailure, type Remedies } from './call-failure.js';
 import { BothWaysStream, type Explain, IncomingStream } from './call-stream.js';
 import type { MethodDefinition, ServiceDefinition } from './definition.js';
@@ -40,6 +41,12 @@ const socketPath = (address: string): string => resolve(address.replace(/^unix:(
 
 async function* mapped(requests: AsyncIterable<unknown>, encode: (message: unknown) => Buffer): AsyncIterable<Buffer> {
   for await (const request of requests) yield encode(request);
+}
+
+/** What headers hold is printable ASCII (gRPC over HTTP/2, "ASCII-Value"), as names of namespaces and leases are. */
+function header(what: string, value: string): string {
+  if (/^[ -~]*$/.test(value)) return value;
+  throw invalidArgument(`${what} ${JSON.stringify(value)} holds characters that no ${what} may have`);
 }
 
 /** Everything about a call but its request. */
@@ -117,15 +124,15 @@ export class Channel {
       return (requests: AsyncIterable<unknown>, options = {}) => this.#bothWays(prepare(options), requests);
     }
     if (method.responseStream) return (request: unknown, options = {}) => this.#incoming(prepare(options), request);
-    return (request: unknown, options = {}) => this.#unary(prepare(options), request);
+    return async (request: unknown, options = {}) => this.#unary(prepare(options), request);
   }
 
   #prepare(path: string, method: MethodDefinition, namespace: string | undefined, options: CallOptions): Prepared {
     const { signal, timeout, lease } = options;
     const metadata = new Metadata();
     const { namespace: own = namespace } = options;
-    if (own !== undefined) metadata.set('containerd-namespace', own);
-    if (lease !== undefined) metadata.set('containerd-lease', lease);
+    if (own !== undefined) metadata.set('containerd-namespace', header('namespace', own));
+    if (lease !== undefined) metadata.set('containerd-lease', header('lease', lease));
     return {
       path,
       metadata,
