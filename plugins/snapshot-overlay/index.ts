@@ -4,7 +4,8 @@ import { Snapshotters } from '../../kernel/contracts/snapshots.js';
 import { definePlugin } from '../../kernel/plugin.js';
 import { formatPlatform, hostPlatform } from '../../lib/oci/platform.js';
 import { OverlayStorage, openOverlay } from './overlay.js';
-import { probe } from './probe.js';
+import { clearFormer, probe } from './probe.js';
+import { RememberedProbe } from './remembered.js';
 
 const config = z
   .object({
@@ -29,15 +30,21 @@ export const plugin = definePlugin({
   config,
   requires: {},
   provides: { snapshotter: Snapshotters },
-  async start({ config, log, rootDir, advertise, onStop, skip }) {
+  async start({ config, log, rootDir, stateDir, advertise, onStop, skip }) {
     const root = config.root_path === '' ? rootDir() : config.root_path;
     mkdirSync(root, { recursive: true, mode: 0o700 });
-    const overlay = await probe(root);
-    const cleared = overlay.cleared.catch((error: unknown) => log.warn({ err: error }, 'cannot clear up the probe'));
-    onStop(() => cleared);
-    if (!overlay.works) return skip(overlay.reason);
+    await clearFormer(root);
+    const remembered = new RememberedProbe(stateDir(), root);
+    const probed = async (): Promise<readonly string[]> => {
+      const overlay = await probe(root);
+      const cleared = overlay.cleared.catch((error: unknown) => log.warn({ err: error }, 'cannot clear up the probe'));
+      onStop(() => cleared);
+      if (!overlay.works) return skip(overlay.reason);
+      remembered.keep(overlay.options);
+      return overlay.options;
+    };
     const snapshotter = await openOverlay(root, {
-      options: OverlayStorage.combine(config.mount_options, overlay.options),
+      options: OverlayStorage.combine(config.mount_options, remembered.options ?? (await probed())),
       warn: (message, error) => log.warn({ err: error }, message),
     });
     onStop(() => snapshotter.close());

@@ -7,7 +7,8 @@ import { mountAll, unmountAll, withMounts } from '../../lib/linux/mount.js';
 import { startTestKernel } from '../../test/harness/kernel.js';
 import { scratch } from '../../test/harness/scratch.js';
 import { OverlayStorage, openOverlay } from './overlay.js';
-import { probe } from './probe.js';
+import { clearFormer, probe } from './probe.js';
+import { RememberedProbe } from './remembered.js';
 
 type Overlay = Awaited<ReturnType<typeof openOverlay>>;
 
@@ -111,11 +112,49 @@ describe('overlay probe', () => {
     const old = join(directory.path, 'probe-old/merged');
     mkdirSync(old, { recursive: true });
     mountAll([{ type: 'tmpfs', source: 'tmpfs', target: '', options: [] }], old);
+    await clearFormer(directory.path);
+    assert.deepEqual(readdirSync(directory.path), []);
     const outcome = await probe(directory.path);
     assert.ok(outcome.works);
     assert.deepEqual(outcome.options, ['index=off']);
     await outcome.cleared;
     assert.deepEqual(readdirSync(directory.path), []);
+  });
+
+  it('is remembered until the next boot, for one directory of one filesystem', async () => {
+    await using directory = await scratch('probe');
+    await using other = await scratch('probe');
+    const remembered = () => new RememberedProbe(directory.path, directory.path);
+    assert.equal(remembered().options, undefined);
+    remembered().keep(['userxattr', 'index=off']);
+    assert.deepEqual(remembered().options, ['userxattr', 'index=off']);
+    assert.equal(new RememberedProbe(directory.path, other.path).options, undefined);
+    process.env.KEELSON_TEST_BOOT_ID = 'another';
+    try {
+      assert.equal(remembered().options, undefined);
+      remembered().keep([]);
+      assert.deepEqual(remembered().options, []);
+    } finally {
+      delete process.env.KEELSON_TEST_BOOT_ID;
+    }
+  });
+
+  it('is made by the first start, and not by the next', async () => {
+    await using directory = await scratch('probe');
+    const start = () => startTestKernel({ plugins: ['snapshot-overlay'], directory: directory.path });
+    const state = join(directory.path, 'state/io.containerd.snapshotter.v1.overlayfs');
+    const root = join(directory.path, 'root/io.containerd.snapshotter.v1.overlayfs');
+    await (await start())[Symbol.asyncDispose]();
+    const remembered = new RememberedProbe(state, root);
+    assert.deepEqual(remembered.options, ['index=off']);
+    remembered.keep(['index=off', 'xino=off']);
+    await using kernel = await start();
+    const snapshotter = kernel.get(Snapshotters).get('overlayfs');
+    assert.ok(snapshotter);
+    await snapshotter.prepare('a', '');
+    await snapshotter.commit('layer', 'a');
+    const [mount] = await snapshotter.prepare('b', 'layer');
+    assert.ok(mount?.options.includes('xino=off'), JSON.stringify(mount));
   });
 
   it('says why overlays do not work on an overlay', async () => {

@@ -70,10 +70,14 @@ async function clear(directory: string): Promise<void> {
   remove(directory);
 }
 
+/** Clears what a daemon that was killed left of its probe. */
+export async function clearFormer(root: string): Promise<void> {
+  const former = readdirSync(root).filter((name) => name.startsWith(PREFIX));
+  await Promise.all(former.map((name) => clear(join(root, name))));
+}
+
 /** Tries on the filesystem of the directory `root`. Errors that say nothing about overlays are thrown. */
 export async function probe(root: string): Promise<Probe> {
-  const ofKilled = readdirSync(root).filter((name) => name.startsWith(PREFIX));
-  await Promise.all(ofKilled.map((name) => clear(join(root, name))));
   const reasons: string[] = [];
   const clearing: Promise<void>[] = [];
   const cleared = async (): Promise<void> => void (await Promise.all(clearing));
