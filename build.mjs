@@ -133,8 +133,9 @@ const seldomUsed = {
 };
 
 /**
- * Node takes long to find a package, and koffi three of them, to come to its native part. In a bundle it is found from
- * there; where packages are laid out so that it cannot be, koffi finds it itself.
+ * Node takes long to find a package, and koffi three of them, to come to its native part, for which it looks into Node
+ * itself. In a bundle it is found from there; where packages are laid out so that it cannot be, or Node is of another
+ * kind, koffi finds it itself.
  */
 const KOFFI = createRequire(import.meta.url).resolve('koffi');
 
@@ -148,6 +149,15 @@ const koffiInside = {
       contents: `try { module.exports = require(${JSON.stringify(KOFFI)}); } catch { module.exports = require('koffi'); }`,
       resolveDir: top,
     }));
+    onResolve({ filter: /^@koromix\/koffi-linux-(x64|arm64)/ }, ({ path, namespace }) =>
+      namespace === 'koffi-native' ? { path, external: true } : { path, namespace: 'koffi-native' },
+    );
+    onLoad({ filter: /./, namespace: 'koffi-native' }, ({ path }) => {
+      const native = `${path}/${path.replace(/^.*-(linux)-/, '$1_')}/koffi.node`;
+      return {
+        contents: `try { module.exports = require('${native}'); } catch { module.exports = require('${path}'); }`,
+      };
+    });
   },
 };
 
