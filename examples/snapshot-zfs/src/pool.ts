@@ -9,7 +9,8 @@ import { zfsMissing, zpool } from './zfs.js';
 /** Starts zfs-fuse unless ZFS answers already. Disposal stops it. */
 export async function startZfs(): Promise<AsyncDisposable> {
   if ((await zfsMissing()) === undefined) return { async [Symbol.asyncDispose]() {} };
-  await mkdir('/run/zfs', { recursive: true });
+  // Where it keeps its socket and its lock; a machine without an init system may have neither.
+  for (const directory of ['/run/zfs', '/run/lock']) await mkdir(directory, { recursive: true });
   const options = ['--no-daemon', '--no-kstat-mount', '--enable-xattr', '--max-arc-size', '64'];
   const child = spawn('/usr/sbin/zfs-fuse', options, { stdio: 'ignore' });
   const ended = once(child, 'exit');
