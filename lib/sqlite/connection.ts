@@ -3,7 +3,7 @@ import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { failedPrecondition } from '../../kernel/errors.js';
 import { readKernelFile } from '../linux/kernel-file.js';
-import { isBusy, isDamaged, sqliteError } from './errors.js';
+import { isBusy, isDamaged, isFull, sqliteError } from './errors.js';
 import type { Row } from './row.js';
 
 export type Param = string | number | bigint | Uint8Array | null;
@@ -166,7 +166,12 @@ export class Connection {
     for (let found = this.#pragma('user_version'); found < version; found += 1) {
       const upgrade = upgrades[found];
       if (upgrade === undefined) throw new DamagedDatabase(`"${this.file}" is damaged: its schema version is ${found}`);
-      this.exec(`BEGIN IMMEDIATE; ${upgrade}; PRAGMA user_version = ${found + 1}; COMMIT`);
+      try {
+        this.exec(`BEGIN IMMEDIATE; ${upgrade}; PRAGMA user_version = ${found + 1}; COMMIT`);
+      } catch (error) {
+        if (isFull(error) || isBusy(error)) throw error;
+        throw new DamagedDatabase(`"${this.file}" is damaged: it is not of schema version ${found}`, { cause: error });
+      }
     }
   }
 

@@ -11,6 +11,8 @@ import { SCHEMA } from './schema.js';
 
 const NS = { namespace: 'test' };
 const IMAGES = 400;
+/** Offset of the version of the schema (https://www.sqlite.org/fileformat.html#the_database_header). */
+const VERSION = 60;
 
 const name = (index: number): string => `docker.io/library/image-${String(index).padStart(4, '0')}:latest`;
 
@@ -114,6 +116,15 @@ describe('a damaged metadata database', () => {
     assert.deepEqual(kept, []);
   });
 
+  it('starts when the version in it is damaged, to an older one', async () => {
+    for (const version of [0, 1]) {
+      await using directory = await scratch('recovery');
+      await fill(directory.path);
+      await overwrite(databaseIn(directory.path), VERSION, Buffer.from([0, 0, 0, version]));
+      assert.equal((await reopen(directory.path)).images, IMAGES);
+    }
+  });
+
   it('starts after any of many random changes', async (context) => {
     await using directory = await scratch('recovery');
     await fill(directory.path);
@@ -130,6 +141,8 @@ describe('a damaged metadata database', () => {
     for (let round = 0; round < 25; round += 1) {
       const bytes = Buffer.from(whole);
       for (let flips = random(20); flips >= 0; flips -= 1) bytes[random(bytes.byteLength)] = random(256);
+      // A version that is ahead is no damage: a newer daemon's database is refused.
+      whole.copy(bytes, VERSION, VERSION, VERSION + 4);
       if (random(5) === 0) bytes.fill(0, random(bytes.byteLength));
       await writeFile(file, bytes);
       const bench = await openMetadataBench(directory.path);
