@@ -33,9 +33,10 @@ clean_up() {
   set +e
   trap '' INT TERM
   if [ -n "$container" ] && kill -0 "$container" 2>/dev/null; then # interrupted
-    # `ctr run --rm` removes the container when it ends; without a task to kill, it is still starting.
-    ctr kill --signal KILL quickstart 2>/dev/null || kill "$container" 2>/dev/null
+    # `ctr run --rm` removes the container when it ends. As long as there is no task to kill, it is still starting.
+    until ctr kill --signal KILL quickstart 2>/dev/null || ! kill -0 "$container" 2>/dev/null; do sleep 0.1; done
     wait "$container"
+    ctr delete --force quickstart >/dev/null 2>&1 # unless that has been done
   fi
   if [ -n "$daemon" ]; then
     kill "$daemon" 2>/dev/null

@@ -44,7 +44,7 @@ describe('quickstart', () => {
   for (const [moment, turns] of [
     ['== A daemon', 1],
     ['== dist pull', 1],
-    ['== ctr run', 1],
+    ['== ctr run', 3],
     ['waiting', 3],
   ] as const)
     test(`interrupted at "${moment}", it leaves nothing either`, async () => {
