@@ -20,15 +20,15 @@ let isExpected = false;
 export function expectMove(): void {
   if (isExpected) return;
   isExpected = true;
-  void stay()
+  void moveToOwnPlace()
     .catch(() => undefined)
     .finally(() => {
       isExpected = false;
     });
 }
 
-/** On other threads, since also the reading waits for movers. */
-async function stay(): Promise<void> {
+/** Of this process; on other threads, since also the reading waits for movers. Rejects where it may not be done. */
+export async function moveToOwnPlace(): Promise<void> {
   const own = ControlGroup.at(parseControlGroups(await readFile('/proc/self/cgroup', 'utf8')));
   const directory = own.directory('pids') ?? own.directory('cpu');
   if (directory !== undefined) await writeFile(join(directory, 'cgroup.procs'), String(process.pid));
