@@ -35,7 +35,7 @@ interface Times {
   readonly updatedAt?: bigint;
 }
 
-const toAny = ({ typeUrl, value }: AnyMessage): AnyWire => ({ typeUrl, value });
+export const toAny = ({ typeUrl, value }: AnyMessage): AnyWire => ({ typeUrl, value });
 
 export const toSandboxMessage = (sandbox: WireSandbox & Times): SandboxMessage => ({
   sandboxId: sandbox.id,

@@ -3,16 +3,13 @@ import { Events } from '../../kernel/contracts/events.js';
 import { GrpcServices } from '../../kernel/contracts/grpc.js';
 import { type CreateSandbox, SandboxControllers } from '../../kernel/contracts/sandbox-controllers.js';
 import type { NewSandbox } from '../../kernel/contracts/sandboxes.js';
-import type { AnyMessage } from '../../kernel/contracts/scope.js';
 import { invalidArgument } from '../../kernel/errors.js';
 import { definePlugin } from '../../kernel/plugin.js';
 import { noSettings } from '../../lib/no-settings.js';
 import { implement } from '../../lib/rpc/definition.js';
-import { fromSandboxMessage } from '../../lib/rpc/sandbox.js';
+import { fromSandboxMessage, toAny } from '../../lib/rpc/sandbox.js';
 import { toTimestamp } from '../../lib/rpc/timestamp.js';
 import { Sandboxers } from './sandboxers.js';
-
-const toAny = (any: AnyMessage | undefined) => any && { typeUrl: any.typeUrl, value: any.value };
 
 /** What clients that send no record of it ask for. */
 const bare = (id: string, sandboxer: string): NewSandbox => ({
@@ -50,7 +47,13 @@ export const plugin = definePlugin({
       },
       async start({ sandboxId, sandboxer }, call) {
         const { createdAt, labels, spec, ...rest } = await sandboxers.start(sandboxer, call.scope(), sandboxId);
-        return { sandboxId, createdAt: toTimestamp(createdAt), labels: { ...labels }, spec: toAny(spec), ...rest };
+        return {
+          sandboxId,
+          createdAt: toTimestamp(createdAt),
+          labels: { ...labels },
+          spec: spec && toAny(spec),
+          ...rest,
+        };
       },
       async platform({ sandboxId, sandboxer }, call) {
         const {
@@ -74,7 +77,7 @@ export const plugin = definePlugin({
           .named(sandboxer)
           .status(call.scope(), sandboxId, verbose);
         const times = { createdAt: toTimestamp(createdAt), exitedAt: toTimestamp(exitedAt) };
-        return { sandboxId, info: { ...info }, ...times, extra: toAny(extra), ...rest };
+        return { sandboxId, info: { ...info }, ...times, extra: extra && toAny(extra), ...rest };
       },
       async shutdown({ sandboxId, sandboxer }, call) {
         await sandboxers.named(sandboxer).shutdown(call.scope(), sandboxId);
@@ -82,7 +85,7 @@ export const plugin = definePlugin({
       },
       async metrics({ sandboxId, sandboxer }, call) {
         const { id, timestamp, data } = await sandboxers.named(sandboxer).metrics(call.scope(), sandboxId);
-        return { metrics: { id, timestamp: toTimestamp(timestamp), data: toAny(data) } };
+        return { metrics: { id, timestamp: toTimestamp(timestamp), data: data && toAny(data) } };
       },
       async update({ sandboxId, sandboxer, sandbox, fields }, call) {
         const changed = fromSandboxMessage(sandbox);
