@@ -4,14 +4,14 @@
  * it looks for settings of its own in the working directory, among them
  * `.config/config.js`, and executes them.
  */
-declare module 'cosmiconfig/dist/Explorer.js' {
+declare module 'cosmiconfig/dist/ExplorerSync.js' {
   export interface ExplorerOptions<T> {
     readonly moduleName: string;
     readonly searchPlaces: readonly string[];
     readonly searchStrategy: 'none';
     readonly ignoreEmptySearchPlaces: boolean;
     readonly cache: boolean;
-    readonly loaders: Readonly<Record<string, (path: string, content: string) => Promise<T>>>;
+    readonly loaders: Readonly<Record<string, (path: string, content: string) => T>>;
     readonly transform: <R>(result: R) => R;
     readonly metaConfigFilePath: null;
     readonly mergeImportArrays: boolean;
@@ -21,9 +21,9 @@ declare module 'cosmiconfig/dist/Explorer.js' {
     readonly packageProp: readonly string[];
   }
 
-  export class Explorer<T> {
+  export class ExplorerSync<T> {
     constructor(options: ExplorerOptions<T>);
     /** `config` is undefined for an empty file. */
-    load(path: string): Promise<{ readonly config: T | undefined; readonly filepath: string } | null>;
+    load(path: string): { readonly config: T | undefined; readonly filepath: string } | null;
   }
 }

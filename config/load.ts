@@ -1,7 +1,7 @@
 /** From files to settings: found, parsed, imported, merged and checked; nothing outside data is trusted before. */
-import { glob } from 'node:fs/promises';
+import { globSync } from 'node:fs';
 import { dirname, isAbsolute, resolve } from 'node:path';
-import { Explorer } from 'cosmiconfig/dist/Explorer.js';
+import { ExplorerSync } from 'cosmiconfig/dist/ExplorerSync.js';
 import { describe, type KernelConfig, type KeyPath, type Locate, validate } from '../kernel/config.js';
 import type { Manifest } from '../kernel/discover.js';
 import { invalidArgument, notFound, type Problem } from '../kernel/errors.js';
@@ -70,7 +70,8 @@ const isMissing = (error: unknown): boolean =>
 
 const parse = (file: string, text: string): ReturnType<typeof Document.parse> => Document.parse(file, text);
 
-const explorer = new Explorer({
+/** Nobody is served yet: waiting for a thread to read would only take longer. */
+const explorer = new ExplorerSync({
   moduleName: 'keelson',
   searchPlaces: SEARCH_PLACES,
   searchStrategy: 'none',
@@ -87,8 +88,7 @@ const explorer = new Explorer({
 });
 
 async function read(file: string): Promise<{ readonly document: Document; readonly value: unknown }> {
-  const found = await explorer.load(file);
-  return found?.config ?? Document.parse(file, '');
+  return (await explorer.load(file)?.config) ?? Document.parse(file, '');
 }
 
 /** The file to begin with; undefined when none was named and none is there. */
@@ -134,7 +134,7 @@ async function importsOf({ file, table }: Source): Promise<string[]> {
     // Anything but a string is told when the settings are checked.
     if (item.kind !== 'leaf' || typeof item.value !== 'string') continue;
     const pattern = resolve(dirname(file), item.value);
-    const matches = /[*?[{]/.test(item.value) ? await Array.fromAsync(glob(pattern)) : [pattern];
+    const matches = /[*?[{]/.test(item.value) ? globSync(pattern) : [pattern];
     found.push(...matches.sort());
   }
   return found;

@@ -1,12 +1,14 @@
-import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { closeSync, constants, fsync, openSync } from 'node:fs';
+import { promisify } from 'node:util';
 
-/** Resolves when the names in the directory are on disk. */
+const sync = promisify(fsync);
+
+/** Resolves when the names in the directory are on disk; rejects with Node's error, at once when it cannot be opened. */
 export async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  const directory = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
-    await directory.sync();
+    await sync(directory);
   } finally {
-    await directory.close();
+    closeSync(directory);
   }
 }

@@ -3,8 +3,7 @@
  * task, below that of its namespace, with the spec in `config.json` and the
  * root filesystem mounted on `rootfs`.
  */
-import { chmodSync, chownSync, mkdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
+import { chmodSync, chownSync, mkdirSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { alreadyExists, failedPrecondition, invalidArgument } from '../../kernel/errors.js';
 import { fileError, isErrno } from '../errno.js';
@@ -120,14 +119,12 @@ export interface FoundBundle {
 }
 
 /** All bundles there are. */
-export async function findBundles(state: string): Promise<FoundBundle[]> {
-  const directories = async (path: string): Promise<string[]> => {
-    const entries = await readdir(path, { withFileTypes: true });
-    return entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith(HIDDEN)).map(({ name }) => name);
-  };
-  const found = (await directories(state)).map(async (namespace) => {
-    const ids = await directories(join(state, namespace));
-    return ids.map((id) => ({ namespace, id, path: join(state, namespace, id) }));
-  });
-  return (await Promise.all(found)).flat();
+export function findBundles(state: string): FoundBundle[] {
+  const directories = (path: string): string[] =>
+    readdirSync(path, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory() && !entry.name.startsWith(HIDDEN))
+      .map(({ name }) => name);
+  return directories(state).flatMap((namespace) =>
+    directories(join(state, namespace)).map((id) => ({ namespace, id, path: join(state, namespace, id) })),
+  );
 }

@@ -1,6 +1,5 @@
 /** The directories `<root>/snapshots/<id>` in which snapshotters keep files. */
-import { chmodSync, mkdirSync, type Stats, statSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
+import { chmodSync, mkdirSync, readdirSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { dataLoss } from '../../kernel/errors.js';
 import { removeTree } from '../tree/jobs.js';
@@ -36,8 +35,10 @@ export class SnapshotDirectories {
     });
   }
 
-  async ids(): Promise<readonly number[]> {
-    return (await readdir(this.#top)).filter((name) => ID.test(name)).map(Number);
+  ids(): readonly number[] {
+    return readdirSync(this.#top)
+      .filter((name) => ID.test(name))
+      .map(Number);
   }
 
   remove(id: number, apart: boolean): Promise<void> {

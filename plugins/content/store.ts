@@ -1,5 +1,5 @@
-import { mkdirSync } from 'node:fs';
-import { chmod, open, opendir, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
+import { mkdirSync, readdirSync } from 'node:fs';
+import { chmod, open, opendir, rename, rm, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type {
   BlobInfo,
@@ -141,7 +141,7 @@ export class LocalStore implements ContentStore, WriterHost {
   }
 
   async statuses(): Promise<readonly IngestStatus[]> {
-    const directories = await this.#ingestDirectories();
+    const directories = this.#ingestDirectories();
     const statuses = await Promise.all(directories.map(readIngest));
     return statuses.filter((status) => status !== undefined);
   }
@@ -231,12 +231,12 @@ export class LocalStore implements ContentStore, WriterHost {
     return { ...found, total: found.total || plan.total, expected: plan.expected || found.expected };
   }
 
-  async #ingestDirectories(): Promise<string[]> {
-    return (await readdir(this.#paths.ingests)).map((name) => join(this.#paths.ingests, name));
+  #ingestDirectories(): string[] {
+    return readdirSync(this.#paths.ingests).map((name) => join(this.#paths.ingests, name));
   }
 
   async #deleteFragments(): Promise<void> {
-    for (const directory of await this.#ingestDirectories()) {
+    for (const directory of this.#ingestDirectories()) {
       const status = await readIngest(directory);
       if (status && basename(this.#paths.ingest(status.ref)) === basename(directory)) continue;
       await rm(directory, { recursive: true, force: true });

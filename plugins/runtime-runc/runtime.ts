@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { TaskDelete, TaskExit } from '../../api/gen/events/task.js';
@@ -109,14 +109,14 @@ export class RuncRuntime extends TaskForwarder implements Runtime {
 
   async #adopt(budget: number): Promise<void> {
     const links = new Set<SupervisorLink>();
-    for (const { namespace, id, path } of await findBundles(this.#options.state)) {
+    for (const { namespace, id, path } of findBundles(this.#options.state)) {
       const link = await this.#adoptBundle(namespace, id, path);
       if (link) links.add(link);
     }
     for (const { namespace, group } of findUntold(this.#options.state)) {
       links.add(await this.#links.get(namespace, group));
     }
-    await this.#removeNamespaceGroups();
+    this.#removeNamespaceGroups();
     if (links.size === 0) this.#telling.resolve();
     else setTimeout(this.#telling.resolve, this.#options.eventGrace).unref();
     const limit = new Limit(ADOPTIONS_AT_ONCE);
@@ -128,10 +128,8 @@ export class RuncRuntime extends TaskForwarder implements Runtime {
   }
 
   /** Of namespaces whose last task was deleted by a supervisor that died before it could do this. */
-  async #removeNamespaceGroups(): Promise<void> {
-    const names = (await readdir(this.#options.state)).filter(
-      (name) => !name.startsWith('.') && !this.#tasks.has(name),
-    );
+  #removeNamespaceGroups(): void {
+    const names = readdirSync(this.#options.state).filter((name) => !name.startsWith('.') && !this.#tasks.has(name));
     for (const name of names) removeNamespaceGroup(name);
   }
 

@@ -104,7 +104,7 @@ export class ShimRuntime extends TaskForwarder implements Runtime {
     const runtime = new ShimRuntime(options);
     void runtime.#followEvents();
     const limit = new Limit(ADOPTIONS_AT_ONCE);
-    const bundles = await findBundles(options.state);
+    const bundles = findBundles(options.state);
     await Promise.all(bundles.map((bundle) => limit.run(() => runtime.#adopt(bundle))));
     return runtime;
   }

@@ -75,7 +75,7 @@ class BtrfsStorage implements SnapshotStorage {
     await this.#directories.remove(id, apart);
   }
 
-  ids(): Promise<readonly number[]> {
+  async ids(): Promise<readonly number[]> {
     return this.#directories.ids();
   }
 }

@@ -73,7 +73,7 @@ export class OverlayStorage implements SnapshotStorage {
     return this.#directories.remove(id, apart);
   }
 
-  ids(): Promise<readonly number[]> {
+  async ids(): Promise<readonly number[]> {
     return this.#directories.ids();
   }
 

@@ -49,7 +49,7 @@ class VfsStorage implements SnapshotStorage {
     return this.#directories.remove(id, apart);
   }
 
-  ids(): Promise<readonly number[]> {
+  async ids(): Promise<readonly number[]> {
     return this.#directories.ids();
   }
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Containers } from '../../kernel/contracts/containers.js';
@@ -19,7 +20,7 @@ export const plugin = definePlugin({
   provides: { tasks: Tasks },
   async start({ deps: { containers, content, runtimes }, stateDir }) {
     const images = join(stateDir(), 'checkpoints');
-    await rm(images, { recursive: true, force: true });
+    if (existsSync(images)) await rm(images, { recursive: true, force: true });
     return { tasks: new TaskDirectory(containers, runtimes, new Checkpoints(content, images)) };
   },
 });
