@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire, isBuiltin } from 'node:module';
 import { join, relative } from 'node:path';
-import { build } from 'esbuild';
+import { build, transform } from 'esbuild';
 import { PROCESSES, THREADS } from './dist/lib/program.js';
 
 const top = import.meta.dirname;
@@ -93,6 +93,21 @@ const zodByName = {
     onLoad({ filter: /\.ts$/ }, ({ path }) => {
       const contents = readFileSync(path, 'utf8').replace(/^import \{ z \} from 'zod';$/m, "import * as z from 'zod';");
       return { contents, loader: 'ts' };
+    });
+  },
+};
+
+/**
+ * Names within functions of packages, and of what is generated, are shortened: less to read and to look up before the
+ * first line runs. Those that stacks show stay: of methods, of classes, and of all that is ours.
+ */
+const shorterWithin = {
+  name: 'shorter-within',
+  setup({ onLoad }) {
+    onLoad({ filter: /\/(node_modules\/.+\.c?js|api\/gen\/.+\.ts)$/ }, async ({ path }) => {
+      const contents = readFileSync(path, 'utf8');
+      const loader = path.endsWith('.ts') ? 'ts' : 'js';
+      return { contents: (await transform(contents, { loader, minifyIdentifiers: true, target: 'node26' })).code };
     });
   },
 };
@@ -224,7 +239,7 @@ const options = {
   tsconfig: join(top, 'tsconfig.json'),
   // A native addon finds its files beside itself.
   external: ['koffi', '@koromix/*', ...NEVER_LOADED],
-  plugins: [englishOnly, zodByName, readApart, seldomUsed],
+  plugins: [englishOnly, readApart, seldomUsed, shorterWithin, zodByName],
 };
 
 const define = {
@@ -275,6 +290,7 @@ await build({
   format: 'cjs',
   outExtension: { '.js': '.cjs' },
 });
+sparePartsTheirCopies(join(outdir, 'code-cache.cjs'));
 for (const name of Object.keys(kept)) {
   const bundle = join(outdir, `${name}.bundle`);
   sparePartsTheirCopies(bundle);

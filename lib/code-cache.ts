@@ -6,10 +6,12 @@ import {
   accessSync,
   closeSync,
   constants,
+  fstatSync,
   fsyncSync,
   mkdirSync,
   openSync,
   readFileSync,
+  readSync,
   renameSync,
   rmSync,
   writeFileSync,
@@ -34,13 +36,26 @@ type Bundle = (
 
 const isBundle = (value: unknown): value is Bundle => typeof value === 'function';
 
-function keptCode(path: string): Buffer | undefined {
+function openIfThere(path: string): number | undefined {
   try {
-    return readFileSync(path);
+    return openSync(path, 'r');
   } catch (error) {
     // There is none yet, or it is another user's.
     if (isErrno(error, 'ENOENT', 'ENOTDIR', 'EACCES')) return undefined;
     throw error;
+  }
+}
+
+/** What the file holds, in that room if it is large enough. Half of it, should that ever be read, V8 refuses by its length. */
+function keptCode(path: string, room: Buffer): Buffer | undefined {
+  const file = openIfThere(path);
+  if (file === undefined) return undefined;
+  try {
+    const { size } = fstatSync(file);
+    const into = size <= room.length ? room : Buffer.allocUnsafeSlow(size);
+    return into.subarray(0, readSync(file, into, 0, size, 0));
+  } finally {
+    closeSync(file);
   }
 }
 
@@ -90,8 +105,11 @@ function onceSettled(work: () => void): void {
  */
 export function runBundle(filename: string, digest: string): object {
   const cache = join(dirname(filename), '.cache', `${basename(filename)}-${digest}-${process.version}`);
-  const cachedData = keptCode(cache);
-  const script = new Script(readFileSync(filename, 'latin1'), {
+  const room = readFileSync(filename);
+  const source = room.toString('latin1');
+  // In the same memory: for pages that it has not touched before, a process waits for the kernel, hundreds of times here.
+  const cachedData = keptCode(cache, room);
+  const script = new Script(source, {
     filename,
     ...(cachedData && { cachedData }),
     importModuleDynamically: vm.USE_MAIN_CONTEXT_DEFAULT_LOADER,
