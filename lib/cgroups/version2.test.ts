@@ -91,6 +91,11 @@ describe('recorded files of version 2', () => {
     events(2, 3);
     events(3, 3);
     await eventually('it is told again', () => told === 2 || undefined);
+    events(4, 3);
+    watch?.look();
+    assert.equal(told, 3, 'without waiting for the kernel');
+    events(5, 3);
+    await eventually('what follows', () => told === 4 || undefined);
     watch?.close();
   });
 });

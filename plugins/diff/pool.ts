@@ -10,8 +10,9 @@ import { Worker } from 'node:worker_threads';
 import type { Logger } from 'pino';
 import { internal, unavailable } from '../../kernel/errors.js';
 import { threadPath } from '../../lib/program.js';
+import { Memories } from './memories.js';
 import type { FromWorker, LayerId, ToWorker } from './messages.js';
-import { newMemory, WorkerSink } from './sink.js';
+import { WorkerSink } from './sink.js';
 import type { LayerJob } from './unpack/layer.js';
 
 /** Compressed bytes that a layer counts for when it does not say. */
@@ -22,6 +23,8 @@ const IDLE = 30_000;
 const HEAP = 512;
 /** Megabytes of it for what is soon gone; more is no faster, and every worker takes all it may have. */
 const YOUNG_HEAP = 6;
+/** Layers that have bytes to come at once, for each worker: what some wait for, others have by then. */
+const MEMORIES_OF_WORKER = 3;
 
 export interface OpenLayer {
   readonly job: LayerJob;
@@ -64,11 +67,13 @@ class PoolWorker {
     return [...this.#sinks.values()].reduce((sum, { size }) => sum + size, 0);
   }
 
-  open(layer: LayerId, { job, size = USUAL_SIZE, signal, lowers, release }: OpenLayer): WorkerSink {
-    const memory = newMemory();
+  /** `taken` is called once, when the memory is not needed any more. */
+  open(layer: LayerId, options: OpenLayer, memory: SharedArrayBuffer, taken: () => void): WorkerSink {
+    const { job, size = USUAL_SIZE, signal, lowers, release } = options;
     const sink = new WorkerSink(memory, {
       layer,
       tell: (message) => this.#tell(message),
+      taken,
       release: () => {
         this.#forget(layer);
         return release();
@@ -107,6 +112,7 @@ export class WorkerPool {
   readonly #log: Logger;
   readonly #most: number;
   readonly #idle: number;
+  readonly #memories: Memories;
   readonly #workers = new Set<PoolWorker>();
   readonly #timers = new Map<PoolWorker, NodeJS.Timeout>();
   #lastLayer = 0;
@@ -117,16 +123,29 @@ export class WorkerPool {
     this.#log = log;
     this.#most = most;
     this.#idle = idle;
+    this.#memories = new Memories(MEMORIES_OF_WORKER * most);
   }
 
-  /** Begins to unpack. Throws when the target cannot be opened. */
+  /** Begins to unpack, once there is memory for it. Throws when the target cannot be opened. */
   async open(options: OpenLayer): Promise<WorkerSink> {
-    if (this.#isClosed) throw unavailable('unpacking a layer: the daemon is stopping');
+    const memory = await this.#takeMemory(options);
     const worker = this.#choose();
     this.#keep(worker);
-    const sink = worker.open(++this.#lastLayer, options);
+    const sink = worker.open(++this.#lastLayer, options, memory, () => this.#memories.give(memory));
     await sink.ready();
     return sink;
+  }
+
+  async #takeMemory({ signal, release }: OpenLayer): Promise<SharedArrayBuffer> {
+    try {
+      const memory = await this.#memories.take(signal);
+      if (!this.#isClosed) return memory;
+      this.#memories.give(memory);
+      throw unavailable('unpacking a layer: the daemon is stopping');
+    } catch (error) {
+      await release();
+      throw error;
+    }
   }
 
   /** Ends all threads; layers under way fail. */
@@ -167,5 +186,6 @@ export class WorkerPool {
   #forget(worker: PoolWorker): void {
     this.#keep(worker);
     this.#workers.delete(worker);
+    if (this.#workers.size === 0) this.#memories.tidy();
   }
 }

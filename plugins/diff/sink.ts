@@ -10,6 +10,8 @@ const SLABS = 8;
 export interface SinkOptions {
   readonly layer: LayerId;
   readonly tell: (message: ToWorker) => void;
+  /** Called once, when the worker has taken all bytes, or will not any more: the memory is free. */
+  readonly taken: () => void;
   /** Called once, when the worker has nothing of the layer open any more. */
   readonly release: () => Promise<void> | void;
   /** The directories of the layers below, asked for when the layer turns out to need them. */
@@ -33,6 +35,7 @@ export class WorkerSink implements LayerSink {
   #isEnded = false;
   #isAborted = false;
   #isFinished = false;
+  #isTaken = false;
   readonly #onAbort = (): void => void this.abort();
 
   constructor(memory: SharedArrayBuffer, options: SinkOptions) {
@@ -73,6 +76,7 @@ export class WorkerSink implements LayerSink {
     this.#isEnded = true;
     this.#send();
     this.#options.tell({ kind: 'end', layer: this.#options.layer });
+    this.#letGoIfTaken();
     const result = await this.#over.promise;
     this.#throwFailure();
     if (!result) throw canceled('unpacking the layer was stopped');
@@ -98,6 +102,7 @@ export class WorkerSink implements LayerSink {
       case 'taken':
         this.#free.push(message.offset);
         this.#sendIfIdle();
+        this.#letGoIfTaken();
         this.#wakeAll();
         break;
       case 'needs lowers':
@@ -136,6 +141,7 @@ export class WorkerSink implements LayerSink {
     if (this.#isFinished) return;
     this.#isFinished = true;
     this.#isAborted = true;
+    this.#letGo();
     this.#options.signal?.removeEventListener('abort', this.#onAbort);
     try {
       await this.#options.release();
@@ -145,6 +151,17 @@ export class WorkerSink implements LayerSink {
     this.#ready.resolve();
     this.#over.resolve(result);
     this.#wakeAll();
+  }
+
+  /** The rest of it, such as the layers below it, may be long in coming. */
+  #letGoIfTaken(): void {
+    if (this.#isEnded && this.#free.length === SLABS) this.#letGo();
+  }
+
+  #letGo(): void {
+    if (this.#isTaken) return;
+    this.#isTaken = true;
+    this.#options.taken();
   }
 
   #throwFailure(): void {

@@ -4,7 +4,7 @@ import type { Descriptor, Labels } from '../../kernel/contracts/scope.js';
 import { hasCode } from '../../kernel/errors.js';
 import type { Limit } from '../../lib/limit.js';
 import { ingestRef } from '../../lib/oci/media-types.js';
-import { ChunkPair } from './chunks.js';
+import type { ChunkPair, ChunkPairs } from './chunks.js';
 import { type Flight, Flights } from './flights.js';
 import type { Job } from './job.js';
 import { withSource } from './labels.js';
@@ -29,11 +29,13 @@ interface Download {
 export class Blobs {
   readonly #content: Content;
   readonly #downloads: Limit;
+  readonly #chunks: ChunkPairs;
   readonly #flights = new Flights<void, BlobEvent>();
 
-  constructor(content: Content, downloads: Limit) {
+  constructor(content: Content, downloads: Limit, chunks: ChunkPairs) {
     this.#content = content;
     this.#downloads = downloads;
+    this.#chunks = chunks;
   }
 
   /**
@@ -85,24 +87,29 @@ export class Blobs {
     }
   }
 
-  async #download({ job, descriptor, tap, flight }: Download, writer: ContentWriter): Promise<void> {
+  async #download(download: Download, writer: ContentWriter): Promise<void> {
+    const { descriptor, flight } = download;
+    if (writer.status().offset >= descriptor.size) return;
+    await this.#downloads.run(
+      () => this.#chunks.lend((chunks) => this.#receive(download, writer, chunks)),
+      flight.signal,
+    );
+  }
+
+  async #receive({ job, descriptor, tap, flight }: Download, writer: ContentWriter, chunks: ChunkPair): Promise<void> {
     const { offset } = writer.status();
-    if (offset >= descriptor.size) return;
-    const chunks = new ChunkPair();
-    await this.#downloads.run(async () => {
-      const watching = offset === 0 ? tap : undefined;
-      await watching?.begin();
-      const target = {
-        offset,
-        allocate: (remaining: number) => chunks.allocate(remaining),
-        received: (bytes: number) => flight.report({ kind: 'downloading', bytes }),
-        async take(chunk: Uint8Array) {
-          await Promise.all([writer.write(chunk), watching?.write(chunk)]);
-        },
-      };
-      await job.origin.fetchBlob(descriptor, target, flight.signal);
-      watching?.end();
-    }, flight.signal);
+    const watching = offset === 0 ? tap : undefined;
+    await watching?.begin();
+    const target = {
+      offset,
+      allocate: (remaining: number) => chunks.allocate(remaining),
+      received: (bytes: number) => flight.report({ kind: 'downloading', bytes }),
+      async take(chunk: Uint8Array) {
+        await Promise.all([writer.write(chunk), watching?.write(chunk)]);
+      },
+    };
+    await job.origin.fetchBlob(descriptor, target, flight.signal);
+    watching?.end();
   }
 
   async #commit({ descriptor, labels }: Download, writer: ContentWriter): Promise<void> {

@@ -22,3 +22,38 @@ export class ChunkPair {
     return chunk.subarray(0, size);
   }
 }
+
+/** Milliseconds that pairs without work are kept. */
+const IDLE = 10_000;
+
+/**
+ * Pairs that are used again by the next blob. Made anew for each, they would add up: garbage of this kind weighs so
+ * little on the heap that it is long in being collected.
+ */
+export class ChunkPairs {
+  readonly #free: ChunkPair[] = [];
+  #lent = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** Lends a pair for the work. After a failure somebody may be at it still, and it is not used again. */
+  async lend<T>(work: (pair: ChunkPair) => Promise<T>): Promise<T> {
+    clearTimeout(this.#timer);
+    const pair = this.#free.pop() ?? new ChunkPair();
+    this.#lent += 1;
+    try {
+      const result = await work(pair);
+      this.#free.push(pair);
+      return result;
+    } finally {
+      this.#lent -= 1;
+      if (this.#lent === 0) this.#tidyLater();
+    }
+  }
+
+  #tidyLater(): void {
+    const tidy = (): void => {
+      this.#free.length = 0;
+    };
+    this.#timer = setTimeout(tidy, IDLE).unref();
+  }
+}

@@ -26,6 +26,7 @@ import { hostPlatform } from '../../lib/oci/platform.js';
 import { formatReference, objectOf, parseReference, type Reference } from '../../lib/reference/reference.js';
 import { ImageArchives } from './archive/archives.js';
 import { Blobs } from './blobs.js';
+import { ChunkPairs } from './chunks.js';
 import { withSources } from './credentials.js';
 import { Documents } from './documents.js';
 import type { Job } from './job.js';
@@ -79,9 +80,11 @@ export class RegistryDistribution implements Distribution {
 
   constructor(services: DistributionServices, settings: DistributionSettings, log: Logger) {
     const { content, diff, images, snapshots } = services;
-    const blobs = new Blobs(content, new Limit(settings.downloads));
+    const chunks = new ChunkPairs();
+    const blobs = new Blobs(content, new Limit(settings.downloads), chunks);
     const documents = new Documents(content, settings.limits.maxDocument);
-    const unpacker = new Unpacker({ content, snapshots, diff, blobs, discards: settings.discardUnpacked ?? false });
+    const discards = settings.discardUnpacked ?? false;
+    const unpacker = new Unpacker({ content, snapshots, diff, blobs, chunks, discards });
     this.#services = services;
     this.#settings = settings;
     this.#uploads = new Limit(settings.downloads);

@@ -5,7 +5,7 @@ import type { Descriptor, Labels } from '../../kernel/contracts/scope.js';
 import type { Mount, Snapshots, Usage } from '../../kernel/contracts/snapshots.js';
 import { failedPrecondition, hasCode, internal } from '../../kernel/errors.js';
 import type { Blobs } from './blobs.js';
-import { ChunkPair } from './chunks.js';
+import type { ChunkPairs } from './chunks.js';
 import type { Flight } from './flights.js';
 import { together } from './group.js';
 import { extractKey, type Job } from './job.js';
@@ -18,6 +18,7 @@ export interface UnpackServices {
   readonly snapshots: Snapshots;
   readonly diff: Diff;
   readonly blobs: Blobs;
+  readonly chunks: ChunkPairs;
   /** The blobs of layers may go once these are unpacked: their files are flushed first, since nothing could make them again. */
   readonly discards: boolean;
 }
@@ -276,15 +277,16 @@ export class LayerUnpack {
     try {
       const sink = await open();
       try {
-        const chunks = new ChunkPair();
-        for (let offset = 0; offset < reader.size; ) {
-          signal.throwIfAborted();
-          const chunk = chunks.allocate(reader.size - offset);
-          const read = await reader.read(chunk, offset);
-          await sink.write(chunk.subarray(0, read));
-          offset += read;
-          this.#flight.report({ kind: 'extracting', bytes: offset });
-        }
+        await this.#services.chunks.lend(async (chunks) => {
+          for (let offset = 0; offset < reader.size; ) {
+            signal.throwIfAborted();
+            const chunk = chunks.allocate(reader.size - offset);
+            const read = await reader.read(chunk, offset);
+            await sink.write(chunk.subarray(0, read));
+            offset += read;
+            this.#flight.report({ kind: 'extracting', bytes: offset });
+          }
+        });
         return await sink.end();
       } finally {
         await sink.abort();

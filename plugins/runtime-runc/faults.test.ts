@@ -11,7 +11,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { chmod, mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { mountsWithin } from '../../lib/linux/mount.js';
@@ -22,6 +22,7 @@ import { withArgs } from '../../lib/oci/runtime-spec.js';
 import { Reader } from '../../test/conformance/container.js';
 import { inTime, rejects, scope, until, Workbench } from '../../test/conformance/runtime.workbench.js';
 import { Background, succeed } from '../../test/harness/command.js';
+import { LimitedGroup } from '../../test/harness/limited-group.js';
 import { type RuncOverrides, runcSubject, supervisorsBelow } from '../../test/harness/runc.js';
 
 const reason = await runcSubject().unavailable();
@@ -188,22 +189,23 @@ describe('faults of the host', { skip }, () => {
     await using bench = await open();
     const keep = await bench.run('sleep 600');
     const pid = await supervisor(bench);
-    const group = `/sys/fs/cgroup/pids/keelson-test-${process.pid}`;
-    const home = /^\d+:pids:(.*)$/m.exec(await readFile(`/proc/${pid}/cgroup`, 'utf8'))?.[1] ?? '/';
-    await mkdir(group);
-    try {
-      await writeFile(join(group, 'cgroup.procs'), String(pid));
-      await writeFile(join(group, 'pids.max'), '1');
+    await using group = new LimitedGroup('pids', 1);
+    await group.around(pid, async () => {
       for (let i = 0; i < 3; i++) await rejects('RESOURCE_EXHAUSTED', bench.create('true'));
       assert.deepEqual(bench.runtime.tasks(scope.namespace), [keep.id]);
-      await writeFile(join(group, 'pids.max'), 'max');
+      group.limit('max');
       assert.equal((await bench.output('echo again')).stdout, 'again\n');
       assert.equal(await supervisor(bench), pid);
-    } finally {
-      await writeFile(join('/sys/fs/cgroup/pids', home, 'cgroup.procs'), String(pid));
-      await keep.end();
-      await rmdir(group);
-    }
+    });
+    await keep.end();
+  });
+
+  it('40: when memory is short, a supervisor is killed before the daemon that started it', async () => {
+    await using bench = await open();
+    const keep = await bench.run('sleep 600');
+    const scoreOf = (pid: number): number => Number(readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8'));
+    assert.equal(scoreOf(await supervisor(bench)), scoreOf(process.pid) + 1);
+    await keep.end();
   });
 
   it('49: a process id that is reused is not mistaken for the process it was', async () => {

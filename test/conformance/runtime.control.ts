@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Metrics as MetricsV1 } from '../../api/gen/cgroups/v1.js';
@@ -148,7 +148,12 @@ export const controlChecks: Checks = {
     const image = join(bench.work, 'image');
     await mkdir(image);
     const options = packAny(CheckpointOptions, CheckpointOptions.fromPartial({ exit: true }));
-    const task = await bench.run('sleep 60');
+    const script = 'i=0; while :; do i=$((i+1)); echo $i >/count; usleep 5000; done';
+    const task = await bench.run(script);
+    /** How far it has counted; undefined in the moment between emptying the file and writing it. */
+    const count = async (): Promise<number | undefined> =>
+      Number(await readFile(join(bench.work, 'busybox/count'), 'utf8').catch(() => '')) || undefined;
+    await until('it counts', async () => ((await count()) ?? 0) > 10);
     const checkpoint = bench.runtime.checkpoint(scope, { id: task.id, path: image, options });
     if (!criuWorks()) {
       await assert.rejects(checkpoint, /criu/i);
@@ -159,9 +164,16 @@ export const controlChecks: Checks = {
     await inTime('the checkpoint', checkpoint);
     await task.wait();
     await task.delete();
-    await bench.runtime.create(scope, { ...bench.request(task.id, 'sleep 60'), checkpoint: image });
+    const before = (await count()) ?? 0;
+    await bench.runtime.create(scope, { ...bench.request(task.id, script), checkpoint: image });
     await task.start();
     assert.equal(await task.status(), 'running');
+    let after = before;
+    await until('it counts again', async () => {
+      after = (await count()) ?? before;
+      return after !== before;
+    });
+    assert.ok(after > before, `it had counted to ${before}, and went on with ${after}`);
     await task.end();
   },
 

@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { eventually } from '../harness/eventually.js';
+import { groupDirectory } from '../harness/limited-group.js';
 import { supervisorsBelow } from '../harness/runc.js';
 import { Life } from './tasks-life.js';
 import { MOMENTS, type Moment, type Plan, planRound } from './tasks-plan.js';
@@ -54,7 +55,7 @@ async function nothingLeft(world: World, name: string): Promise<void> {
   const left = async (): Promise<string[]> => {
     const bundles = await namesBelow(join(tasks, world.namespace));
     const states = await namesBelow(join(tasks, '.runtime', world.namespace));
-    const groups = await namesBelow(join('/sys/fs/cgroup/pids', world.namespace));
+    const groups = await namesBelow(groupDirectory(`/${world.namespace}`, 'pids'));
     return [...bundles, ...states, ...groups].filter((entry) => entry.startsWith(name));
   };
   await eventually(`nothing is left of ${name}`, async () => ((await left()).length === 0 ? true : undefined));

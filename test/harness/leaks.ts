@@ -21,9 +21,10 @@ export type Traces = readonly string[];
 
 const lines = (text: string): string[] => text.split('\n').filter((line) => line !== '');
 
-const GONE = ['ENOENT', 'ESRCH', 'EINVAL', 'ENOTDIR'];
+/** The last is a working directory that lies too deep to have a name. */
+const GONE = ['ENOENT', 'ESRCH', 'EINVAL', 'ENOTDIR', 'ENAMETOOLONG'];
 
-/** The answer of a look at a thing that may vanish meanwhile; undefined when it did. */
+/** The answer of a look at a thing that may vanish meanwhile; undefined when it did, or when there is no answer. */
 async function unlessGone<T>(look: Promise<T>): Promise<T | undefined> {
   try {
     return await look;
@@ -138,10 +139,13 @@ const PLACES = [
   '/var/lib',
 ];
 
-/** Directories that programs make once for all, with nothing in them by themselves: clients and shims of containerd, ours, zfs-fuse. */
+/**
+ * What programs make once for all: clients and shims of containerd, ours and zfs-fuse directories with nothing in them by
+ * themselves, criu a file of what the kernel can.
+ */
 const FOR_GOOD = ['fifo', 'runc', 's']
   .map((name) => `/run/containerd/${name}`)
-  .concat('/run/containerd', '/run/crun', '/run/keelson', '/run/runc', '/run/zfs');
+  .concat('/run/containerd', '/run/criu.kdat', '/run/crun', '/run/keelson', '/run/runc', '/run/zfs');
 
 async function files({ directory }: TestRun): Promise<string[]> {
   const names = await Promise.all(

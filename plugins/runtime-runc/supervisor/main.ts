@@ -5,9 +5,10 @@
  * what went wrong. It takes no notice of hangups and interrupts meant for
  * whoever started it.
  */
-import { closeSync, existsSync, realpathSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, realpathSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { failedPrecondition } from '../../../kernel/errors.js';
+import { readKernelFile } from '../../../lib/linux/kernel-file.js';
 import { lockFile } from '../../../lib/linux/lock.js';
 import { becomeSubreaper } from '../../../lib/linux/process.js';
 import { tidyAtRest } from '../../../lib/rest.js';
@@ -29,6 +30,9 @@ const IDLE_LOOK = 1000;
 /** Looks in a row at which nobody does, after which it ends; more while a containerd is there that may want it again. */
 const IDLE_LOOKS = 3;
 const IDLE_LOOKS_AS_SHIM = 60;
+/** proc_pid_oom_score_adj(5). */
+const OOM_SCORE = '/proc/self/oom_score_adj';
+const WORST_OOM_SCORE = 1000;
 
 function tellParent(line: string): void {
   try {
@@ -37,6 +41,12 @@ function tellParent(line: string): void {
   } catch (error) {
     logError('nobody listens to hear of the start', error);
   }
+}
+
+/** When memory is short, the daemon that would start another supervisor is not killed before this one. */
+function standBelowParent(): void {
+  const score = Number(readKernelFile(OOM_SCORE));
+  writeFileSync(OOM_SCORE, String(Math.min(score + 1, WORST_OOM_SCORE)));
 }
 
 /** Binds the socket so that it never has wider rights than 0600. */
@@ -76,6 +86,7 @@ async function serve(): Promise<void> {
   const settings = { ...given, bundles: realpathSync(given.bundles) };
   if (lockFile('lock') === undefined) throw failedPrecondition('another supervisor serves this directory');
   becomeSubreaper();
+  standBelowParent();
   const supervisor = new Supervisor(settings);
   process.on('SIGCHLD', () => supervisor.reaper.lookForStrays());
   await adoptAll(supervisor, settings.kept === undefined ? NOTHING_KEPT : takeKept(settings.kept));

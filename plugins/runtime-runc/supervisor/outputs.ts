@@ -99,10 +99,13 @@ class PlainOutput implements Output {
   }
 }
 
+const APPEND = constants.O_WRONLY | constants.O_APPEND;
+const MODE = 0o640;
+
 /** A file that is appended to, or nothing (`/dev/null`). */
 export class FileOutput extends PlainOutput {
   constructor(path: string) {
-    super(openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT, 0o644));
+    super(openSync(path, APPEND | constants.O_CREAT, MODE));
   }
 }
 
@@ -140,8 +143,30 @@ export function openPath(path: string, owner: Owner): Output {
   }
 }
 
-/** `file:///path`: made, with its directories, when missing. */
+/**
+ * `file:///path`: made, with its directories, when missing. INVALID_ARGUMENT for a link or a FIFO: whoever may write to
+ * that directory must not choose which file gets the output, nor hold up everybody by a FIFO that nobody reads.
+ */
 export function openLogFile(path: string): Output {
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
-  return new FileOutput(path);
+  try {
+    return new PlainOutput(openFileItself(path));
+  } catch (error) {
+    if (isErrno(error, 'ELOOP')) throw noLogFile(path, 'a symbolic link', error);
+    if (isErrno(error, 'ENXIO')) throw noLogFile(path, 'a FIFO', error);
+    throw error;
+  }
 }
+
+function openFileItself(path: string): number {
+  const file = openSync(path, APPEND | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK, MODE);
+  try {
+    if (fstatSync(file).isFIFO()) throw noLogFile(path, 'a FIFO');
+    return reopen(file, APPEND);
+  } finally {
+    closeSync(file);
+  }
+}
+
+const noLogFile = (path: string, what: string, cause?: unknown): Error =>
+  invalidArgument(`log file "${path}" is ${what}`, { remedy: 'name a file; a FIFO is named without file://', cause });

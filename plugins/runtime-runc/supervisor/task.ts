@@ -16,10 +16,9 @@ import type { Exit, ProcessRecord, Stdio } from '../../../api/gen/runtime/superv
 import { Status } from '../../../api/gen/types/task.js';
 import { alreadyExists, failedPrecondition, hasCode, invalidArgument, notFound } from '../../../kernel/errors.js';
 import { ControlGroup } from '../../../lib/cgroups/group.js';
-import { watchOom } from '../../../lib/cgroups/oom.js';
+import { type OomWatch, watchOom } from '../../../lib/cgroups/oom.js';
 import { checkIdentifier } from '../../../lib/identifier.js';
 import { KeyedLock } from '../../../lib/keyed-lock.js';
-import type { Watch } from '../../../lib/linux/poll.js';
 import type { AnyMessage } from '../../../lib/rpc/any.js';
 import type { EventLog } from './events.js';
 import type { CheckpointFlags, OciRuntime } from './oci-runtime.js';
@@ -70,7 +69,7 @@ export class Task {
   readonly #processes = new Map<string, Process>();
   readonly #turns = new KeyedLock();
   #group: ControlGroup | undefined;
-  #oom: Watch | undefined;
+  #oom: OomWatch | undefined;
   #paused: Status | undefined;
   #deleted = false;
   readonly #untold = new Map<Process, () => void>();
@@ -318,6 +317,7 @@ export class Task {
 
   async #tellExit(process: Process): Promise<void> {
     if (process === this.init) await this.#endExecs();
+    this.#oom?.look();
     const { exit } = ended(process);
     this.#parts.events.publish('/tasks/exit', TaskExit, exitMessage(process), () => this.#delivered(process, exit));
     process.markTold();
