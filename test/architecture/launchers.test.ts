@@ -43,7 +43,7 @@ describe('launchers', () => {
     it(`find the pinned Node ${title}, also through links`, async () => {
       await using directory = await scratch('bin dir');
       const home = install(directory.path, join(directory.path, where));
-      const expected = `${home}/dist/programs/.cache|--disable-sigusr1|--disable-warning=ExperimentalWarning|--min-semi-space-size=16|${home}/dist/programs/dist.cjs|a|b c|`;
+      const expected = `${home}/dist/programs/.cache|--disable-sigusr1|--use-openssl-ca|--disable-warning=ExperimentalWarning|--min-semi-space-size=16|${home}/dist/programs/dist.cjs|a|b c|`;
       mkdirSync(join(directory.path, 'node_modules/.bin'));
       symlinkSync('../keelson/bin/dist', join(directory.path, 'node_modules/.bin/dist'));
       symlinkSync('node_modules/.bin/dist', join(directory.path, 'dist'));
