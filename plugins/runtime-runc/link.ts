@@ -65,6 +65,10 @@ export class SupervisorLink {
     return this.#options.settings.group;
   }
 
+  get namespace(): string {
+    return this.#options.settings.namespace;
+  }
+
   get address(): string {
     return join(this.#options.directory, SOCKET);
   }

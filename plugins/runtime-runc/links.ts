@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Event, ProcessRecord } from '../../api/gen/runtime/supervisor.js';
 import { supervisorDirectory } from '../../lib/supervisor/layout.js';
+import { removeNamespaceGroup } from '../../lib/supervisor/namespace-group.js';
 import type { SupervisorSettings } from '../../lib/supervisor/settings.js';
 import { SupervisorLink } from './link.js';
 
@@ -90,9 +91,18 @@ export class SupervisorLinks {
   async #end(link: SupervisorLink): Promise<void> {
     this.#keep(link);
     this.#links.delete(link.group);
-    const ended = link.close().finally(() => this.#ending.delete(link.group));
+    const ended = link.close().finally(() => {
+      this.#ending.delete(link.group);
+      this.#removeGroupOf(link.namespace);
+    });
     this.#ending.set(link.group, ended);
     await ended;
+  }
+
+  /** The last supervisor of a namespace takes its control group along; none of several can know that it is the last. */
+  #removeGroupOf(namespace: string): void {
+    const others = [...this.#links.values()].some((link) => link.namespace === namespace);
+    if (!others) removeNamespaceGroup(namespace);
   }
 
   /** Ends supervisors that have neither tasks nor anything to tell; lets the others be. */

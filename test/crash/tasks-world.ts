@@ -57,8 +57,9 @@ export class World implements AsyncDisposable {
     this.#listening = this.#listen();
   }
 
-  static async open(name: string): Promise<World> {
-    const daemon = await Daemon.start({ kind: 'keelsond', config: CONFIG });
+  /** `config`: of the daemon. */
+  static async open(name: string, config = CONFIG): Promise<World> {
+    const daemon = await Daemon.start({ kind: 'keelsond', config });
     const rootfs = await busyboxRootfs(join(daemon.directory, 'busybox'));
     makeFifo(join(daemon.directory, 'busybox', IDLE));
     await mkdir(join(daemon.directory, 'fifos'));

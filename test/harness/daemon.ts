@@ -19,6 +19,8 @@ export interface DaemonOptions {
   /** Text of the configuration file, behind what keeps a daemon of that kind to its own directory. */
   readonly config?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** Another build of the program than that of its kind. */
+  readonly program?: string;
   /** Plugin packages to find beside its configuration: name to directory. */
   readonly packages?: Readonly<Record<string, string>>;
   /** Milliseconds until its first answer. Default 20 000. */
@@ -108,11 +110,11 @@ export class Daemon implements AsyncDisposable {
     return daemon;
   }
 
-  /** Starts it again on what it left, after a `kill` or `stop`. */
-  async start(): Promise<void> {
+  /** Starts it again on what it left, after a `kill` or `stop`; `program`: another build of it. */
+  async start(program = this.#options.program ?? PROGRAMS[this.kind]): Promise<void> {
     const { config, root, state, address } = this;
     const flags = ['--config', config, '--root', root, '--state', state, '--address', address, '--log-level', 'debug'];
-    const process = new Background(PROGRAMS[this.kind], flags, { env: this.#options.env ?? {} });
+    const process = new Background(program, flags, { env: this.#options.env ?? {} });
     this.#process = process;
     const ended = process.ended.then(({ code, signal, stderr, stdout }) => {
       this.#logs.push(stderr, stdout);
