@@ -54,6 +54,14 @@ export interface CommitSnapshot {
   readonly usage?: Usage;
 }
 
+export interface PrepareSnapshot {
+  /**
+   * For whoever has something of its own to flush meanwhile: called, before `prepare` resolves, with what resolves once
+   * the snapshot survives a power cut. A backend that does not call it resolves no sooner than that.
+   */
+  readonly onDisk?: (flushed: Promise<void>) => void;
+}
+
 export interface ViewSnapshot {
   /** False for whoever only looks for a moment: a power cut may take the view, and it is there sooner. Default: true. */
   readonly lasting?: boolean;
@@ -77,7 +85,7 @@ export interface Snapshotter {
   /** Of an active snapshot or view. NOT_FOUND; FAILED_PRECONDITION for a committed one. */
   mounts(key: string): Promise<readonly Mount[]>;
   /** ALREADY_EXISTS; NOT_FOUND (parent); INVALID_ARGUMENT when the parent is not committed. */
-  prepare(key: string, parent: string, labels?: Labels): Promise<readonly Mount[]>;
+  prepare(key: string, parent: string, labels?: Labels, options?: PrepareSnapshot): Promise<readonly Mount[]>;
   /** As `prepare`, read-only. */
   view(key: string, parent: string, labels?: Labels, options?: ViewSnapshot): Promise<readonly Mount[]>;
   /** ALREADY_EXISTS (name); NOT_FOUND (key); FAILED_PRECONDITION when `key` is not active. */

@@ -134,15 +134,20 @@ function processesBelow(directory: string): number[] {
   return [...own, ...listGroups(directory).flatMap(processesBelow)];
 }
 
+/** Most groups have none below: they are looked for when the kernel says that there may be some. */
 function removeTree(directory: string): void {
+  if (removeEmpty(directory)) return;
   for (const below of listGroups(directory)) removeTree(below);
   removeEmpty(directory);
 }
 
-function removeEmpty(directory: string): void {
+/** False when there are processes or groups in it; of one that is gone there is nothing to do. */
+function removeEmpty(directory: string): boolean {
   try {
     rmdirSync(directory);
   } catch (error) {
-    if (!isErrno(error, 'ENOENT', 'EBUSY', 'ENOTEMPTY')) throw error;
+    if (isErrno(error, 'EBUSY', 'ENOTEMPTY')) return false;
+    if (!isErrno(error, 'ENOENT')) throw error;
   }
+  return true;
 }

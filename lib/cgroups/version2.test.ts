@@ -122,6 +122,7 @@ describe('the hierarchy of version 2 on this host', { skip }, () => {
       assert.equal(existsSync(directory), true);
       sleeper.kill('SIGKILL');
       await once(sleeper, 'exit');
+      mkdirSync(join(directory, 'below', 'deeper'), { recursive: true });
       group.remove();
       assert.equal(existsSync(directory), false);
     } finally {

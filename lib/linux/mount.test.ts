@@ -6,7 +6,7 @@ import { describe, it } from 'node:test';
 import { codeOf } from '../../kernel/errors.js';
 import { scratch } from '../../test/harness/scratch.js';
 import { SystemError } from './libc.js';
-import { mountAll, mountsWithin, unmount, unmountAll, withMounts } from './mount.js';
+import { mountAll, mountsWithin, unmount, unmountAll, unmountWithin, withMounts } from './mount.js';
 import { parseMountOptions } from './mount-options.js';
 import { parseMountTable } from './mount-table.js';
 import { mountLongOverlay, overlayLowers, overlayPath, splitLowers } from './overlay.js';
@@ -230,7 +230,21 @@ describe('unmounting', () => {
     assert.deepEqual(mountsWithin(root.path), []);
   });
 
-  it('is content with a directory that does not exist', () => unmountAll('/nonexistent/directory'));
+  it('has begun by the time it returns, and says whether there was anything', async () => {
+    await using root = await scratch('mount');
+    mountAll([bind(root.path)], root.path);
+    const unmounting = unmountWithin(root.path);
+    const deadline = performance.now() + 5000;
+    // Nothing else gets a turn here: only a thread of its own can unmount it.
+    while (mountsWithin(root.path).length > 0 && performance.now() < deadline);
+    assert.deepEqual(mountsWithin(root.path), []);
+    assert.equal(await unmounting, true);
+    assert.equal(await unmountWithin(root.path), false);
+  });
+
+  it('is content with a directory that does not exist', async () => {
+    assert.equal(await unmountAll('/nonexistent/directory'), false);
+  });
 });
 
 describe('withMounts', () => {

@@ -162,11 +162,21 @@ async function unmountEntry(entry: MountEntry, onBusy: OnBusy | undefined): Prom
  * Unmounts everything at `directory` and below, last mounted first. Nothing
  * mounted there, or no such directory, is fine. With `onBusy`, a mount in use
  * is detached and reported; without, its `EBUSY` is thrown and the rest stays.
+ * Resolves to whether anything was mounted.
  */
-export async function unmountAll(directory: string, onBusy?: OnBusy): Promise<void> {
+export async function unmountAll(directory: string, onBusy?: OnBusy): Promise<boolean> {
   const path = await realPath(directory);
-  if (path === undefined) return;
-  for (const entry of mountsWithin(path)) await unmountEntry(entry, onBusy);
+  return path !== undefined && unmountWithin(path, onBusy);
+}
+
+/**
+ * As {@link unmountAll}, of a path that is known to go through no links. The first unmount has begun when this
+ * returns: what the caller does then, the event loop held or not, it does meanwhile.
+ */
+export async function unmountWithin(path: string, onBusy?: OnBusy): Promise<boolean> {
+  const entries = mountsWithin(path);
+  for (const entry of entries) await unmountEntry(entry, onBusy);
+  return entries.length > 0;
 }
 
 async function realPath(path: string): Promise<string | undefined> {

@@ -106,8 +106,7 @@ function unmake(path: string, files: readonly string[]): void {
  * something stays mounted: removal never reaches into a mount.
  */
 export async function removeBundle(bundle: string): Promise<void> {
-  await unmountAll(bundle);
-  const left = mountsWithin(bundle);
+  const left = (await unmountAll(bundle)) ? mountsWithin(bundle) : [];
   if (left.length > 0) throw failedPrecondition(`"${left[0]?.target}" of bundle "${bundle}" is still mounted`);
   rmSync(bundle, { recursive: true, force: true });
 }

@@ -314,6 +314,11 @@ export class SnapshotRecords {
     });
   }
 
+  /** Resolves when what was changed until now survives a power cut. */
+  flushed(): Promise<void> {
+    return this.#database.flushed();
+  }
+
   /** Makes pending changes durable first. Idempotent. */
   close(): Promise<void> {
     return this.#database.close();

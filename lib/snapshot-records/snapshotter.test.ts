@@ -65,6 +65,14 @@ const names = async (snapshotter: StoredSnapshotter): Promise<string[]> => {
 };
 
 describe('a stored snapshotter', () => {
+  it('flushes a new snapshot while others work, for those who ask for it', () =>
+    withFake(async (snapshotter) => {
+      const flushes: Promise<void>[] = [];
+      await snapshotter.prepare('key', '', {}, { onDisk: (flushed) => flushes.push(flushed) });
+      assert.equal((await snapshotter.stat('key')).kind, 'active');
+      assert.deepEqual(await Promise.all(flushes), [undefined]);
+    }));
+
   it('leaves nothing of a prepare whose storage failed', () =>
     withFake(async (snapshotter, storage) => {
       storage.failing.add('create');

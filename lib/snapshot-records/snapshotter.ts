@@ -67,6 +67,10 @@ export interface CommitOptions {
   readonly usage?: SnapshotUsage;
 }
 
+export interface PrepareOptions {
+  readonly onDisk?: (flushed: Promise<void>) => void;
+}
+
 export interface ViewOptions {
   readonly lasting?: boolean;
 }
@@ -147,8 +151,15 @@ export class StoredSnapshotter {
     return this.#storage.mounts(this.#layer(this.#records.getMountable(key)));
   }
 
-  prepare(key: string, parent: string, labels: Labels = {}): Promise<readonly StorageMount[]> {
-    return this.#create('active', key, parent, labels, true);
+  async prepare(
+    key: string,
+    parent: string,
+    labels: Labels = {},
+    { onDisk }: PrepareOptions = {},
+  ): Promise<readonly StorageMount[]> {
+    const mounts = await this.#create('active', key, parent, labels, onDisk === undefined);
+    onDisk?.(this.#records.flushed());
+    return mounts;
   }
 
   view(

@@ -4,6 +4,8 @@ import { DatabaseSync } from 'node:sqlite';
 import { describe, it } from 'node:test';
 import { ImageCreate } from '../../api/gen/events/image.js';
 import type { NewSandbox } from '../../kernel/contracts/sandboxes.js';
+import { Snapshotters } from '../../kernel/contracts/snapshots.js';
+import { dataLoss } from '../../kernel/errors.js';
 import { digestOf } from '../../lib/digest.js';
 import { eventually } from '../../test/harness/eventually.js';
 import { bytesOf, coded, container, JSON_TYPE, TestMetadata } from '../../test/harness/metadata.js';
@@ -291,4 +293,21 @@ check('events come after what they tell of is there, and none for what is refuse
   assert.equal(created?.typeUrl, 'containerd.services.images.v1.ImageCreate');
   assert.deepEqual(ImageCreate.decode(created.value), ImageCreate.fromPartial({ name: 'i', labels: { l: '1' } }));
   assert.ok(events.seen.every(({ namespace }) => ['test', 'n'].includes(namespace)));
+});
+
+check('a snapshot that its backend could not flush is not there, and can be made again', async (metadata) => {
+  const backend = metadata.kernel.get(Snapshotters).get('native');
+  assert.ok(backend);
+  const prepare = backend.prepare.bind(backend);
+  backend.prepare = async (key, parent, labels, options) => {
+    const mounts = await prepare(key, parent, labels);
+    options?.onDisk?.(Promise.reject(dataLoss('the disk failed')));
+    return mounts;
+  };
+  await assert.rejects(metadata.snapshots.prepare(NS, 'native', 'key', ''), coded('DATA_LOSS', /the disk failed/));
+  backend.prepare = prepare;
+  await assert.rejects(metadata.snapshots.stat(NS, 'native', 'key'), coded('NOT_FOUND'));
+  await metadata.collector.collect();
+  assert.deepEqual((await metadata.onDisk()).snapshots, []);
+  await metadata.snapshots.prepare(NS, 'native', 'key', '');
 });

@@ -24,8 +24,14 @@ export interface NewSnapshot {
   readonly lasting: boolean;
 }
 
-/** What the backend made: mounts, or the news that it has the target already. */
-type Made = { readonly mounts: readonly Mount[] } | { readonly target: SnapshotInfo };
+/** A snapshot that the backend made; it may still have to flush it. */
+interface New {
+  readonly mounts: readonly Mount[];
+  readonly flushed: Promise<void>;
+}
+
+/** What the backend made: a snapshot, or the news that it has the target already. */
+type Made = New | { readonly target: SnapshotInfo };
 
 /**
  * Prepare and View. The backend makes the snapshot first, under a name of its
@@ -109,7 +115,7 @@ export class SnapshotCreation {
       const made = await this.#ask(backend, wanted, backendKey, parent, target);
       failpoint('snap.meta');
       if ('target' in made) return await this.#adopt(wanted, made.target, parent, target ?? '');
-      await this.#record(backend, wanted, backendKey, sequence);
+      await this.#record(backend, wanted, backendKey, sequence, made.flushed);
       return made.mounts;
     } finally {
       this.#core.snapshotsInTheMaking.delete(backendKey);
@@ -126,11 +132,10 @@ export class SnapshotCreation {
     const below = parent?.backendKey ?? '';
     try {
       const inherited = inheritedLabels(labels);
-      const making =
-        kind === 'view'
-          ? backend.view(backendKey, below, inherited, { lasting })
-          : backend.prepare(backendKey, below, inherited);
-      return { mounts: await making };
+      if (kind === 'view') {
+        return { mounts: await backend.view(backendKey, below, inherited, { lasting }), flushed: Promise.resolve() };
+      }
+      return await prepare(backend, backendKey, below, inherited);
     } catch (error) {
       if (hasCode(error, 'NOT_FOUND') && parent && !(await isThere(backend, below))) {
         throw notFound(`parent snapshot "${parent.key}" is recorded, but "${parent.snapshotter}" has lost it`, {
@@ -145,7 +150,14 @@ export class SnapshotCreation {
     }
   }
 
-  async #record(backend: Snapshotter, wanted: NewSnapshot, backendKey: string, sequence: bigint): Promise<void> {
+  /** While the backend flushes what it made, its record is written and flushed too. */
+  async #record(
+    backend: Snapshotter,
+    wanted: NewSnapshot,
+    backendKey: string,
+    sequence: bigint,
+    flushed: Promise<void>,
+  ): Promise<void> {
     const moment = this.#core.clock.wall();
     const { namespace, snapshotter, key, parent, labels, lasting } = wanted;
     const times = { createdAt: moment, updatedAt: moment };
@@ -159,12 +171,15 @@ export class SnapshotCreation {
       labels: withoutEmpty(labels),
       ...times,
     };
-    try {
-      await this.#core.mutate((sql) => this.#insert(sql, wanted.scope, record), { durable: lasting });
-    } catch (error) {
+    const inserted = this.#core.mutate((sql) => this.#insert(sql, wanted.scope, record), { durable: lasting });
+    const [recorded, kept] = await Promise.allSettled([inserted, flushed]);
+    if (recorded.status === 'rejected') {
       await backend.remove(backendKey);
-      throw error;
+      throw recorded.reason;
     }
+    if (kept.status === 'fulfilled') return;
+    await this.#core.remove((sql) => this.#table.delete(sql, record));
+    throw kept.reason;
   }
 
   /** Records what the backend has under the target's name, and tells the caller: ALREADY_EXISTS. */
@@ -194,6 +209,17 @@ export class SnapshotCreation {
     leaseIt(this.#core, sql, scope, snapshotType(snapshotter), key, snapshotNode(namespace, snapshotter, key));
     this.#table.write(sql, record);
   }
+}
+
+async function prepare(backend: Snapshotter, key: string, parent: string, labels: Labels): Promise<New> {
+  let flushed = Promise.resolve();
+  const onDisk = (promise: Promise<void>): void => {
+    flushed = promise;
+    // It may fail before it is waited for.
+    promise.catch(() => {});
+  };
+  const mounts = await backend.prepare(key, parent, labels, { onDisk });
+  return { mounts, flushed };
 }
 
 export async function isThere(backend: Snapshotter, backendKey: string): Promise<boolean> {

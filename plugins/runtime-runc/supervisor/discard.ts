@@ -2,11 +2,11 @@
 import { join, normalize } from 'node:path';
 import { ControlGroup } from '../../../lib/cgroups/group.js';
 import { isErrno } from '../../../lib/errno.js';
-import { unmountAll } from '../../../lib/linux/mount.js';
+import { type OnBusy, unmountAll, unmountWithin } from '../../../lib/linux/mount.js';
 import { sendSignal } from '../../../lib/linux/process.js';
 import { log, logError } from './log.js';
 import type { OciRuntime } from './oci-runtime.js';
-import { readSpec } from './spec.js';
+import { readSpec, type SpecFacts } from './spec.js';
 
 const SIGKILL = 9;
 
@@ -16,11 +16,11 @@ export interface Leftover {
   readonly runtime: OciRuntime;
 }
 
-/** Unmounts a bundle's root filesystem; one in use is detached, and goes when its last user does. */
-const unmountRootfs = (bundle: string): Promise<void> =>
-  unmountAll(join(bundle, 'rootfs'), ({ target }, error) =>
-    log('warn', 'root filesystem in use, detached', { target, err: error.message }),
-  );
+/** What still ran in it holds a root filesystem: it is detached, and goes when its last user does. */
+const detached: OnBusy = ({ target }, error) =>
+  log('warn', 'root filesystem in use, detached', { target, err: error.message });
+
+const rootfsOf = (bundle: string): string => join(bundle, 'rootfs');
 
 function kill(pid: number): void {
   try {
@@ -34,8 +34,7 @@ function kill(pid: number): void {
  * The group that an OCI runtime makes for a container: cgroupfs paths as they
  * are; systemd's `slice:prefix:name` are cleaned up by systemd itself.
  */
-function groupOf({ id, bundle }: Leftover): ControlGroup | undefined {
-  const { cgroupsPath } = readSpec(bundle);
+function groupOf(id: string, { cgroupsPath }: SpecFacts): ControlGroup | undefined {
   if (cgroupsPath.includes(':') || normalize(join('/', cgroupsPath)) === '/') return undefined;
   if (cgroupsPath === '') return ControlGroup.of(process.pid)?.below(id);
   return ControlGroup.everywhere(join('/', cgroupsPath));
@@ -45,13 +44,12 @@ function groupOf({ id, bundle }: Leftover): ControlGroup | undefined {
  * Kills what runs of the container, known to the OCI runtime or not, and
  * removes its control group and its mounts. The bundle's files stay.
  */
-export async function discardContainer(leftover: Leftover): Promise<void> {
-  const { id, bundle, runtime } = leftover;
+export async function discardContainer({ id, bundle, runtime }: Leftover): Promise<void> {
   await runtime.delete(id, true).catch((error: unknown) => logError('runtime delete --force', error, { id }));
-  const group = groupOf(leftover);
+  const group = groupOf(id, readSpec(bundle));
   for (const pid of group?.processes() ?? []) kill(pid);
   group?.remove();
-  await unmountRootfs(bundle);
+  await unmountAll(rootfsOf(bundle), detached);
   // Besides, its init process is pinned there.
   await unmountAll(bundle);
 }
@@ -62,16 +60,18 @@ export async function discardContainer(leftover: Leftover): Promise<void> {
  * root filesystem is unmounted, spares a run of it, a tenth of what a short
  * container takes. Everything else is left to the runtime.
  */
-export async function removeStopped(leftover: Leftover): Promise<void> {
-  const { id, bundle, runtime } = leftover;
-  const group = runtime.keepsOnlyFiles && !readSpec(bundle).endsByRuntime ? groupOf(leftover) : undefined;
+export async function removeStopped({ id, bundle, runtime }: Leftover, spec: SpecFacts): Promise<void> {
+  const group = runtime.keepsOnlyFiles && !spec.endsByRuntime ? groupOf(id, spec) : undefined;
   if (group === undefined || group.processes().length > 0) {
     await runtime.delete(id);
-    return unmountRootfs(bundle);
+    await unmountWithin(rootfsOf(bundle), detached);
+    return;
   }
-  const removed = async (): Promise<void> => {
+  // The bundle's path was looked at when the task was made: it goes through no links.
+  const unmounting = unmountWithin(rootfsOf(bundle), detached);
+  const removing = Promise.try(() => {
     group.remove();
     runtime.forget(id);
-  };
-  await Promise.all([unmountRootfs(bundle), removed()]);
+  });
+  await Promise.all([unmounting, removing]);
 }

@@ -11,11 +11,11 @@ import { failpoint } from '../../../lib/failpoint.js';
 import { isReadable, watchReadable } from '../../../lib/linux/poll.js';
 import { argumentsOf } from './makers.js';
 import type { OciRuntime } from './oci-runtime.js';
-import { readSpec } from './spec.js';
+import type { SpecFacts } from './spec.js';
 
 export interface Made {
   readonly id: string;
-  readonly bundle: string;
+  readonly spec: SpecFacts;
   readonly runtime: OciRuntime;
   /** Resolves once its init process has ended. */
   readonly over: Promise<void>;
@@ -23,8 +23,8 @@ export interface Made {
 
 /** Starts what the runtime has made. Everything that is not plain is left to the runtime. */
 export async function startMade(made: Made): Promise<void> {
-  const { id, bundle, runtime } = made;
-  const gate = readSpec(bundle).startsByRuntime ? undefined : runtime.gateOf(id);
+  const { id, spec, runtime } = made;
+  const gate = spec.startsByRuntime ? undefined : runtime.gateOf(id);
   if (gate === undefined) return runtime.start(id);
   await open(gate, made);
 }

@@ -89,17 +89,18 @@ export class Supervisor {
       },
       this.reaper,
     );
+    const spec = readSpec(bundle);
     const onError = (error: unknown): void => logError('task', error, { namespace, id: record.id });
     const making = { reaper: this.reaper, namespace, bundle, ioUid: options.ioUid, ioGid: options.ioGid, onError };
     const task = new Task(record, {
       bundle,
-      ownPidNamespace: readSpec(bundle).ownPidNamespace,
+      ownPidNamespace: spec.ownPidNamespace,
       runtime,
       reaper: this.reaper,
       events: this.events,
       startExec: (owner, exec) => this.#startExec(runtime, making, owner, exec),
-      startContainer: (over) => startMade({ id: record.id, bundle, runtime, over }),
-      removeContainer: () => removeStopped({ id: record.id, bundle, runtime }),
+      startContainer: (over) => startMade({ id: record.id, spec, runtime, over }),
+      removeContainer: () => removeStopped({ id: record.id, bundle, runtime }, spec),
       onError,
     });
     return { task, runtime, making };
