@@ -30,7 +30,7 @@ describe('a container is deleted, and nothing of it stays mounted,', { skip }, (
     mkdirSync(directory);
     mountAll([{ type: 'bind', source: directory, target: '', options: ['bind', 'rshared'] }], directory);
     await using places = new AsyncDisposableStack();
-    places.defer(() => unmountAll(directory));
+    places.defer(async () => void (await unmountAll(directory)));
     const script = `mkdir -p /shared/m /own && busybox mount -t tmpfs theirs /shared/m && busybox mount -t tmpfs own /own
       touch /shared/m/kept; exec sleep 600`;
     const task = await bench.run(script, { changes: shared(directory) });

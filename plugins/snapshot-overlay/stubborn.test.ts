@@ -38,7 +38,7 @@ it('removes a snapshot at once, and what resists in it when it no longer does, b
     if (existsSync(fixed)) await succeed('chattr', ['-i', fixed]);
   });
   mountAll([{ type: 'bind', source: outside, target: '', options: ['rbind'] }], mounted);
-  releases.defer(() => unmountAll(mounted));
+  releases.defer(async () => void (await unmountAll(mounted)));
 
   await snapshotter.remove('stubborn');
   await snapshotter.cleanup();
