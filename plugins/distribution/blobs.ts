@@ -9,6 +9,7 @@ import { type Flight, Flights } from './flights.js';
 import type { Job } from './job.js';
 import { withSource } from './labels.js';
 import type { BlobEvent } from './progress.js';
+import type { RangeSettings } from './registry/ranges.js';
 import { openWriter } from './writer.js';
 
 /** Sees the bytes of a blob while they arrive, all of them in order or none. Never throws and never rejects. */
@@ -29,11 +30,14 @@ interface Download {
 export class Blobs {
   readonly #content: Content;
   readonly #downloads: Limit;
+  readonly #ranges: RangeSettings | undefined;
   readonly #flights = new Flights<void, BlobEvent>();
 
-  constructor(content: Content, downloads: Limit) {
+  /** `chunk`: bytes of the ranges in which larger blobs are fetched side by side; 0: each in one request. */
+  constructor(content: Content, downloads: Limit, chunk: number) {
     this.#content = content;
     this.#downloads = downloads;
+    this.#ranges = chunk === 0 ? undefined : { size: chunk, idle: () => downloads.takeIdle() };
   }
 
   /**
@@ -99,6 +103,7 @@ export class Blobs {
         async take(chunk: Uint8Array) {
           await Promise.all([writer.write(chunk), watching?.write(chunk)]);
         },
+        ...(this.#ranges ? { ranges: this.#ranges } : {}),
       };
       await job.origin.fetchBlob(descriptor, target, flight.signal);
       watching?.end();

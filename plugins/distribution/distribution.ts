@@ -60,6 +60,8 @@ export interface DistributionSettings {
   readonly limits: SessionLimits;
   /** Blobs downloaded at once, by all pulls together. */
   readonly downloads: number;
+  /** Bytes of the ranges in which larger blobs are downloaded side by side; 0: in one request. */
+  readonly downloadChunk: number;
   readonly hostsDirectories: readonly string[];
   readonly userAgent: string;
   /** Whether the blobs of layers may go once these are unpacked. Default: false. */
@@ -79,7 +81,7 @@ export class RegistryDistribution implements Distribution {
 
   constructor(services: DistributionServices, settings: DistributionSettings, log: Logger) {
     const { content, diff, images, snapshots } = services;
-    const blobs = new Blobs(content, new Limit(settings.downloads));
+    const blobs = new Blobs(content, new Limit(settings.downloads), settings.downloadChunk);
     const documents = new Documents(content, settings.limits.maxDocument);
     const unpacker = new Unpacker({ content, snapshots, diff, blobs, discards: settings.discardUnpacked ?? false });
     this.#services = services;
