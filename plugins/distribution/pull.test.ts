@@ -6,6 +6,7 @@ import type { PullOptions, PullProgress } from '../../kernel/contracts/distribut
 import type { ImageVerifier } from '../../kernel/contracts/image-verifiers.js';
 import type { Labels } from '../../kernel/contracts/scope.js';
 import { digestOf } from '../../lib/digest.js';
+import { DISCARD_UNPACKED } from '../../lib/discard-label.js';
 import { OCI_INDEX, OCI_MANIFEST } from '../../lib/oci/media-types.js';
 import { MemoryContent, MemoryImages, MemoryLeases, memoryNamespaces } from '../../test/harness/memory.js';
 import { MemoryDiff, MemorySnapshots } from '../../test/harness/memory-snapshots.js';
@@ -146,6 +147,23 @@ describe('a pull', () => {
         await here.distribution.pull(scope, reference, { unpack });
         assert.deepEqual(registry.seen(/blobs/), []);
       });
+
+      for (const [who, namespaceLabels, labels] of [
+        ['its namespace', { [DISCARD_UNPACKED]: 'true' }, {}],
+        ['the image', {}, { [DISCARD_UNPACKED]: 'true' }],
+      ] as const) {
+        it(`does not fetch layers again that ${who} lets go of once they are unpacked`, async () => {
+          const here = world(capabilities, namespaceLabels);
+          await here.distribution.pull(scope, reference, { unpack, labels });
+          for (const { digest } of image.layers) here.content.blobs.delete(digest);
+          registry.requests.length = 0;
+          await here.distribution.pull(scope, reference, { unpack, labels });
+          assert.deepEqual(registry.seen(/blobs/), []);
+          // Another snapshotter, or none, needs them.
+          await here.distribution.pull(scope, reference, { labels });
+          assert.equal(registry.seen(/blobs/).length, image.layers.length);
+        });
+      }
 
       it('takes large layers in ranges where that is wanted, and unpacks them while they arrive', async () => {
         const here = world(capabilities, {}, { downloadChunk: MIB });
