@@ -114,14 +114,14 @@ const exists = (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** Builds the image as an OCI layout below `cache`, once; resolves to the layout's path. */
-export async function benchImage(cache: string): Promise<string> {
-  const layout = join(cache, `bench-image-${SEED}-${LAYERS}x${FILES_PER_LAYER}`);
+/** Builds the image, or one of its first layers, as an OCI layout below `cache`, once; resolves to the layout's path. */
+export async function benchImage(cache: string, count = LAYERS): Promise<string> {
+  const layout = join(cache, `bench-image-${SEED}-${count}x${FILES_PER_LAYER}`);
   if (await exists(join(layout, 'index.json'))) return layout;
   await rm(layout, { recursive: true, force: true });
   const blobs = join(layout, 'blobs', 'sha256');
   await mkdir(blobs, { recursive: true });
-  const layers = await Promise.all(Array.from({ length: LAYERS }, (_, index) => writeLayer(blobs, index)));
+  const layers = await Promise.all(Array.from({ length: count }, (_, index) => writeLayer(blobs, index)));
   const config = await writeJson(blobs, {
     architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
     os: 'linux',

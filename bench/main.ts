@@ -1,6 +1,6 @@
 /**
  * Side by side with Debian's containerd, in one run, on one loop-mounted ext4:
- * `sh bench/run.sh [pull] [content] [run] [spawn] [start] [memory] [metadata] [gc]`, all of them when none is named.
+ * `sh bench/run.sh [pull] [content] [run] [spawn] [start] [memory] [metadata] [gc] [ranges]`, all of them when none is named.
  */
 import { mkdir } from 'node:fs/promises';
 import { cpus, release } from 'node:os';
@@ -15,6 +15,7 @@ import { benchImage, layerBlobs } from './image.js';
 import { loopDisk } from './loop-disk.js';
 import { benchMetadata } from './metadata.js';
 import { benchPull } from './pull.js';
+import { benchRanges } from './ranges.js';
 import { benchSpawn } from './spawn.js';
 import { benchStarts } from './starts.js';
 import { type Comparison, table } from './statistics.js';
@@ -26,6 +27,7 @@ const STARTS_ROUNDS = 3;
 const START_ROUNDS = 7;
 const CONTAINERS = [20, 100];
 const METADATA_ROUNDS = 3;
+const RANGES_ROUNDS = 3;
 
 const cache = process.env.KEELSON_IMAGE_CACHE ?? '/var/tmp/keelson-images';
 
@@ -53,6 +55,7 @@ async function main(wanted: readonly string[]): Promise<void> {
     const reference = await registry.push(layout, 'bench');
     rows.push(...(await benchPull(reference, await layerBlobs(layout), disk.path, PULL_ROUNDS)));
   }
+  if (chosen('ranges')) rows.push(...(await benchRanges(registry, cache, RANGES_ROUNDS)));
   if (chosen('content')) rows.push(...(await benchContent(disk.path, CONTENT_ROUNDS)));
   if (chosen('run')) rows.push(...(await runBench(busybox)));
   if (chosen('start')) rows.push(...(await benchStart(START_ROUNDS)));

@@ -19,7 +19,7 @@ interface Sample {
   readonly peak: number;
 }
 
-interface Contender {
+export interface Contender {
   readonly kind: DaemonKind;
   readonly client: readonly string[];
   readonly config?: string;
@@ -27,7 +27,10 @@ interface Contender {
 
 const seconds = async (work: () => Promise<unknown>): Promise<number> => (await milliseconds(work)) / 1000;
 
-async function pull({ kind, client: [program = '', ...verbs], config }: Contender, reference: string): Promise<Sample> {
+export async function pull(
+  { kind, client: [program = '', ...verbs], config }: Contender,
+  reference: string,
+): Promise<Sample> {
   await using daemon = await Daemon.start({ kind, ...(config === undefined ? {} : { config }) });
   await coldCaches();
   const args = ['--address', daemon.address, '--namespace', 'bench', ...verbs, '--plain-http', reference];
@@ -43,9 +46,12 @@ async function pull({ kind, client: [program = '', ...verbs], config }: Contende
   return { seconds: taken, processor: spent() - before, peak };
 }
 
+export const PULL_OF_OURS: Contender = { kind: 'keelsond', client: [DIST, 'pull'] };
+export const PULL_OF_CTR: Contender = { kind: 'containerd', client: [CTR, 'images', 'pull'] };
+
 const CONTENDERS = {
-  ours: { kind: 'keelsond', client: [DIST, 'pull'] },
-  peer: { kind: 'containerd', client: [CTR, 'images', 'pull'] },
+  ours: PULL_OF_OURS,
+  peer: PULL_OF_CTR,
   synced: { kind: 'keelsond', client: [DIST, 'pull'], config: '[plugins.differs.config]\nsync = "full"\n' },
   driven: { kind: 'keelsond', client: [CTR, 'images', 'pull'] },
 } as const satisfies Readonly<Record<string, Contender>>;

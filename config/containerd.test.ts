@@ -218,6 +218,24 @@ mount_options = "volatile"
     ]);
   });
 
+  it('downloads: by the names of the transfer service there', async () => {
+    const { settings, told, check } = await load(`version = 3
+[plugins."io.containerd.transfer.v1.local"]
+max_concurrent_downloads = 5
+concurrent_layer_fetch_buffer = 8388608
+max_concurrent_unpacks = 1
+`);
+    assert.deepEqual(settings.plugins.distribution, { config: { downloads: 5, download_chunk: 8388608 } });
+    assert.deepEqual(told, [
+      'config.toml:5:1: plugins."io.containerd.transfer.v1.local".max_concurrent_unpacks: the plugin has no such setting here; it is ignored',
+    ]);
+    assert.deepEqual(check, []);
+    const byDefault = await load(
+      'version = 3\n[plugins."io.containerd.transfer.v1.local"]\nmax_concurrent_downloads = 0\n',
+    );
+    assert.deepEqual(byDefault.settings.plugins.distribution, { config: {} });
+  });
+
   it("stream processors: those of containerd's own default file", async () => {
     const { settings, told, check } = await load(`version = 2
 [stream_processors]

@@ -35,6 +35,14 @@ const PLACES: Readonly<Record<string, KeyPath>> = {
   'debug.level': ['log', 'level'],
 };
 
+/** Settings of plugins that have other names here. */
+const RENAMED: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  'io.containerd.transfer.v1.local': {
+    max_concurrent_downloads: 'downloads',
+    concurrent_layer_fetch_buffer: 'download_chunk',
+  },
+};
+
 const STREAM_PROCESSORS = 'stream_processors';
 
 /** Handled elsewhere: by the reader of files, or below. */
@@ -60,6 +68,18 @@ const isServed = ([top, id]: KeyPath): boolean => top !== 'plugins' || Object.ha
 function isEmpty(tree: Tree): boolean {
   if (tree.kind === 'leaf') return tree.value === '' || tree.value === 0 || tree.value === false;
   return [...(tree.kind === 'list' ? tree.items : tree.entries.values())].every(isEmpty);
+}
+
+/** The section of a plugin with the names that its settings have here. */
+function inOurTerms(uri: string, tree: Tree): Tree {
+  const names = RENAMED[uri];
+  if (names === undefined || tree.kind !== 'table') return tree;
+  const entries = [...tree.entries].flatMap(([key, inner]): [string, Tree][] => {
+    const name = names[key];
+    if (name === undefined) return [[key, inner]];
+    return isEmpty(inner) ? [] : [[name, inner]];
+  });
+  return { ...tree, entries: new Map(entries) };
 }
 
 class Translation {
@@ -125,7 +145,7 @@ class Translation {
       if (tree.kind !== 'table' || tree.entries.size > 0) await this.warn(tree, 'there is no such plugin here');
       return;
     }
-    const known = await this.#known(tree, jsonSchemaOf(definition.plugin.config));
+    const known = await this.#known(inOurTerms(uri, tree), jsonSchemaOf(definition.plugin.config));
     this.put(['plugins', definition.id, 'config'], known);
   }
 

@@ -40,6 +40,22 @@ describe('limits', () => {
     assert.equal(await limit.run(async () => 'free again'), 'free again');
   });
 
+  it('give away what nobody waits for, and only that', async () => {
+    const limit = new Limit(2);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const first = limit.run(() => promise);
+    const giveBack = limit.takeIdle();
+    assert.ok(giveBack);
+    assert.equal(limit.takeIdle(), undefined);
+    const waiting = limit.run(async () => 'ran');
+    giveBack();
+    assert.equal(limit.takeIdle(), undefined, 'who waited has it');
+    assert.equal(await waiting, 'ran');
+    resolve();
+    await first;
+    assert.ok(limit.takeIdle());
+  });
+
   it('survive work that throws', async () => {
     const limit = new Limit(1);
     await assert.rejects(

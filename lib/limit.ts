@@ -15,10 +15,21 @@ export class Limit {
       signal?.throwIfAborted();
       return await work();
     } finally {
-      const [next] = this.#waiting;
-      if (next) next();
-      else this.#free += 1;
+      this.#giveBack();
     }
+  }
+
+  /** A turn that nobody waits for, to be given back once by calling what is returned; undefined when there is none. */
+  takeIdle(): (() => void) | undefined {
+    if (this.#free === 0) return undefined;
+    this.#free -= 1;
+    return () => this.#giveBack();
+  }
+
+  #giveBack(): void {
+    const [next] = this.#waiting;
+    if (next) next();
+    else this.#free += 1;
   }
 
   #turn(signal: AbortSignal | undefined): Promise<void> {

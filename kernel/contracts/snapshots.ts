@@ -100,6 +100,8 @@ export interface Snapshotter {
    * went down, parents first. A backend that flushes before it commits needs neither this nor `rebuild`.
    */
   unsynced?(): readonly string[];
+  /** Names of committed snapshots whose files are not known to be on disk now, those of `unsynced` among them. */
+  unflushed?(): readonly string[];
   /** Makes the files of one of them again: `fill` unpacks its layer into the mounts it is given. */
   rebuild?(name: string, fill: (mounts: readonly Mount[]) => Promise<void>): Promise<void>;
 }

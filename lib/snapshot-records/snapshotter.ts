@@ -193,6 +193,11 @@ export class StoredSnapshotter {
     return [...this.#doubtful];
   }
 
+  /** Committed snapshots that are not known to be on disk now, parents first. */
+  unflushed(): readonly string[] {
+    return this.#records.unsynced().map(({ name }) => name);
+  }
+
   /**
    * Makes the files of a committed snapshot again, in their place: `fill` writes what it
    * adds to its parent through mounts as `prepare` gives them. A failure may be tried again.

@@ -68,7 +68,7 @@ export class OrderedDiff implements Diff {
   }
 
   async #unpack(scope: Scope, blob: Descriptor, how: ApplyBlob | DetachedApply): Promise<AppliedLayer> {
-    const reader = await this.#options.content.reader(scope, blob.digest);
+    const reader = await this.#reader(scope, blob);
     try {
       const { digest, mediaType } = blob;
       const sink = await this.open({ ...how, mediaType, digest, size: reader.size });
@@ -80,6 +80,16 @@ export class OrderedDiff implements Diff {
       }
     } finally {
       await reader.close();
+    }
+  }
+
+  async #reader(scope: Scope, { digest }: Descriptor): Promise<BlobReader> {
+    try {
+      return await this.#options.content.reader(scope, digest);
+    } catch (error) {
+      if (!hasCode(error, 'NOT_FOUND')) throw error;
+      const remedy = 'fetch it: it never was, or it was discarded once it was unpacked elsewhere';
+      throw notFound(`layer "${digest}" is not in content and cannot be unpacked`, { cause: error, remedy });
     }
   }
 

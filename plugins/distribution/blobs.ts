@@ -9,6 +9,7 @@ import { type Flight, Flights } from './flights.js';
 import type { Job } from './job.js';
 import { withSource } from './labels.js';
 import type { BlobEvent } from './progress.js';
+import type { RangeSettings } from './registry/ranges.js';
 import { openWriter } from './writer.js';
 
 /** Sees the bytes of a blob while they arrive, all of them in order or none. Never throws and never rejects. */
@@ -26,16 +27,26 @@ interface Download {
   readonly flight: Flight<BlobEvent>;
 }
 
+export interface BlobsOptions {
+  /** How many are downloaded at once. */
+  readonly downloads: Limit;
+  readonly chunks: ChunkPairs;
+  /** Bytes of the ranges in which larger blobs are fetched side by side; 0: each in one request. */
+  readonly rangeSize: number;
+}
+
 export class Blobs {
   readonly #content: Content;
   readonly #downloads: Limit;
   readonly #chunks: ChunkPairs;
+  readonly #ranges: RangeSettings | undefined;
   readonly #flights = new Flights<void, BlobEvent>();
 
-  constructor(content: Content, downloads: Limit, chunks: ChunkPairs) {
+  constructor(content: Content, { downloads, chunks, rangeSize }: BlobsOptions) {
     this.#content = content;
     this.#downloads = downloads;
     this.#chunks = chunks;
+    this.#ranges = rangeSize === 0 ? undefined : { size: rangeSize, idle: () => downloads.takeIdle() };
   }
 
   /**
@@ -107,6 +118,7 @@ export class Blobs {
       async take(chunk: Uint8Array) {
         await Promise.all([writer.write(chunk), watching?.write(chunk)]);
       },
+      ...(this.#ranges ? { ranges: this.#ranges } : {}),
     };
     await job.origin.fetchBlob(descriptor, target, flight.signal);
     watching?.end();

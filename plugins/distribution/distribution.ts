@@ -21,6 +21,7 @@ import type { Descriptor, Scope } from '../../kernel/contracts/scope.js';
 import type { Snapshots } from '../../kernel/contracts/snapshots.js';
 import { invalidArgument } from '../../kernel/errors.js';
 import { isDigest } from '../../lib/digest.js';
+import { asksToDiscard } from '../../lib/discard-label.js';
 import { Limit } from '../../lib/limit.js';
 import { hostPlatform } from '../../lib/oci/platform.js';
 import { formatReference, objectOf, parseReference, type Reference } from '../../lib/reference/reference.js';
@@ -61,6 +62,8 @@ export interface DistributionSettings {
   readonly limits: SessionLimits;
   /** Blobs downloaded at once, by all pulls together. */
   readonly downloads: number;
+  /** Bytes of the ranges in which larger blobs are downloaded side by side; 0: in one request. */
+  readonly downloadChunk: number;
   readonly hostsDirectories: readonly string[];
   readonly userAgent: string;
   /** Whether the blobs of layers may go once these are unpacked. Default: false. */
@@ -81,7 +84,8 @@ export class RegistryDistribution implements Distribution {
   constructor(services: DistributionServices, settings: DistributionSettings, log: Logger) {
     const { content, diff, images, snapshots } = services;
     const chunks = new ChunkPairs();
-    const blobs = new Blobs(content, new Limit(settings.downloads), chunks);
+    const downloads = new Limit(settings.downloads);
+    const blobs = new Blobs(content, { downloads, chunks, rangeSize: settings.downloadChunk });
     const documents = new Documents(content, settings.limits.maxDocument);
     const discards = settings.discardUnpacked ?? false;
     const unpacker = new Unpacker({ content, snapshots, diff, blobs, chunks, discards });
@@ -207,17 +211,24 @@ export class RegistryDistribution implements Distribution {
     return withSources(access, this.#services.credentials ?? new Map());
   }
 
+  /** Whether whoever pulls, or its namespace, has no use for blobs of layers that are unpacked. */
+  async #discards({ namespace }: Scope, { labels = {} }: Pick<PullOptions, 'labels'>): Promise<boolean> {
+    if (this.#pulling.unpacker.discards || asksToDiscard(labels)) return true;
+    return asksToDiscard((await this.#services.namespaces.get(namespace)).labels);
+  }
+
   /** Runs a call with a session to the registry of the reference. */
   async #during<T>(
     scope: Scope,
     text: string,
-    options: FetchOptions,
+    options: FetchOptions & Pick<PullOptions, 'labels'>,
     work: (job: Job, session: RegistrySession, signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const reference = parseReference(text);
+    const discards = await this.#discards(scope, options);
     const session = await this.#open(reference, options);
     const board = new ProgressBoard(formatReference(reference), options.onProgress);
-    const job = { what: `the pull of "${text}"`, scope, origin: session, source: sourceOf(reference), board };
+    const job = { what: `the pull of "${text}"`, scope, origin: session, source: sourceOf(reference), board, discards };
     return this.#jobs.run(job, (running, signal) => work(running, session, signal));
   }
 }

@@ -73,6 +73,7 @@ describe('hosts.toml', () => {
       downloads: 3,
       hostsDirectories: [directory.path],
       userAgent: 'keelson/test',
+      downloadChunk: 0,
       uploadChunk: 0,
       limits: IMPATIENT,
     };

@@ -24,6 +24,14 @@ export const plugin = definePlugin({
   config: z
     .object({
       downloads: z.int().min(1).max(64).default(3).describe('blobs downloaded at once, by all pulls together'),
+      download_chunk: z
+        .int()
+        .min(0)
+        .max(2 ** 30)
+        .default(0)
+        .describe(
+          'bytes of the ranges in which larger blobs are downloaded side by side, over as many of `downloads` as are idle; each is held in memory; 0: in one request',
+        ),
       upload_chunk: z
         .int()
         .min(0)
@@ -74,6 +82,7 @@ export const plugin = definePlugin({
     const settings = {
       discardUnpacked: config.discard_unpacked_layers,
       downloads: config.downloads,
+      downloadChunk: config.download_chunk,
       uploadChunk: config.upload_chunk,
       hostsDirectories: config.hosts_directories,
       userAgent: `keelson/${VERSION}`,

@@ -23,6 +23,8 @@ export interface Job {
   readonly leases: Leases;
   readonly origin: BlobOrigin;
   readonly board: ProgressBoard;
+  /** Whether blobs of layers that are unpacked are not asked for. */
+  readonly discards: boolean;
   /** Undefined when it comes from no registry. */
   readonly source: Source | undefined;
   /** Keeps scope and session until the promise settles. */

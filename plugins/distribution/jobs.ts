@@ -14,6 +14,8 @@ export interface NewJob {
   readonly origin: BlobOrigin;
   readonly source: Source | undefined;
   readonly board: ProgressBoard;
+  /** Whether blobs of layers that are unpacked are not asked for. */
+  readonly discards: boolean;
 }
 
 export class Jobs {
@@ -42,7 +44,7 @@ export class Jobs {
 
   /** Runs a call with what it gets bytes from and a lease; closes the origin in any case. */
   async run<T>(
-    { what, scope, origin, source, board }: NewJob,
+    { what, scope, origin, source, board, discards }: NewJob,
     work: (job: Job, signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const signal = this.signal(scope);
@@ -55,6 +57,7 @@ export class Jobs {
       leases: this.#leases,
       origin,
       board,
+      discards,
       source,
       keepUntil(settled) {
         borrowed.add(settled);

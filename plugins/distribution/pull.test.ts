@@ -6,19 +6,25 @@ import type { PullOptions, PullProgress } from '../../kernel/contracts/distribut
 import type { ImageVerifier } from '../../kernel/contracts/image-verifiers.js';
 import type { Labels } from '../../kernel/contracts/scope.js';
 import { digestOf } from '../../lib/digest.js';
+import { DISCARD_UNPACKED } from '../../lib/discard-label.js';
 import { OCI_INDEX, OCI_MANIFEST } from '../../lib/oci/media-types.js';
 import { MemoryContent, MemoryImages, MemoryLeases, memoryNamespaces } from '../../test/harness/memory.js';
 import { MemoryDiff, MemorySnapshots } from '../../test/harness/memory-snapshots.js';
 import { addImage, addIndex, type ScriptedImage } from '../../test/hostile/images.js';
 import { refuse, resetAfter, ScriptedRegistry } from '../../test/hostile/registry.js';
 import { IMPATIENT } from '../../test/hostile/sessions.js';
-import { RegistryDistribution } from './distribution.js';
+import { type DistributionSettings, RegistryDistribution } from './distribution.js';
 
 const scope = { namespace: 'default' };
+const MIB = 2 ** 20;
 const unpack = [{}];
 
 /** A distribution on in-memory services. */
-function world(capabilities: readonly string[] = ['rebase'], namespaceLabels: Labels = {}, discardUnpacked = false) {
+function world(
+  capabilities: readonly string[] = ['rebase'],
+  namespaceLabels: Labels = {},
+  changes: Partial<DistributionSettings> = {},
+) {
   const leases = new MemoryLeases();
   const content = new MemoryContent(leases);
   const images = new MemoryImages();
@@ -27,8 +33,15 @@ function world(capabilities: readonly string[] = ['rebase'], namespaceLabels: La
   const verifiers = new Map<string, ImageVerifier>();
   const namespaces = memoryNamespaces(namespaceLabels);
   const services = { content, diff, images, leases, namespaces, snapshots, verifiers };
-  const common = { downloads: 3, hostsDirectories: [], userAgent: 'keelson/test', uploadChunk: 0, limits: IMPATIENT };
-  const settings = { ...common, discardUnpacked };
+  const settings = {
+    downloads: 3,
+    downloadChunk: 0,
+    hostsDirectories: [],
+    userAgent: 'keelson/test',
+    uploadChunk: 0,
+    limits: IMPATIENT,
+    ...changes,
+  };
   const distribution = new RegistryDistribution(services, settings, pino({ level: 'silent' }));
   return { ...services, distribution };
 }
@@ -118,7 +131,7 @@ describe('a pull', () => {
       });
 
       it('does not keep blobs of unpacked layers where that is wanted, nor fetches them again', async () => {
-        const here = world(capabilities, {}, true);
+        const here = world(capabilities, {}, { discardUnpacked: true });
         await here.distribution.pull(scope, reference, { unpack });
         const labels = here.content.blobs.get(image.manifest.digest)?.labels ?? {};
         assert.deepEqual(
@@ -133,6 +146,47 @@ describe('a pull', () => {
         registry.requests.length = 0;
         await here.distribution.pull(scope, reference, { unpack });
         assert.deepEqual(registry.seen(/blobs/), []);
+      });
+
+      for (const [who, namespaceLabels, labels] of [
+        ['its namespace', { [DISCARD_UNPACKED]: 'true' }, {}],
+        ['the image', {}, { [DISCARD_UNPACKED]: 'true' }],
+      ] as const) {
+        it(`does not fetch layers again that ${who} lets go of once they are unpacked`, async () => {
+          const here = world(capabilities, namespaceLabels);
+          await here.distribution.pull(scope, reference, { unpack, labels });
+          for (const { digest } of image.layers) here.content.blobs.delete(digest);
+          registry.requests.length = 0;
+          await here.distribution.pull(scope, reference, { unpack, labels });
+          assert.deepEqual(registry.seen(/blobs/), []);
+          // Another snapshotter, or none, needs them.
+          await here.distribution.pull(scope, reference, { labels });
+          assert.equal(registry.seen(/blobs/).length, image.layers.length);
+        });
+      }
+
+      it('takes large layers in ranges where that is wanted, and unpacks them while they arrive', async () => {
+        const here = world(capabilities, {}, { downloadChunk: MIB });
+        await here.distribution.pull(scope, reference, { unpack });
+        assert.deepEqual(here.snapshots.chain(image.chainId), image.diffIds);
+        for (const [index, { digest, size }] of image.layers.entries()) {
+          assert.ok(here.content.blobs.get(digest)?.bytes.equals(image.blobs[index] ?? Buffer.alloc(0)), digest);
+          assert.equal(blobRequests(digest).length, size > MIB ? 3 : 1);
+        }
+        assert.deepEqual([...here.content.ingests.keys()], []);
+      });
+
+      it('never takes ranges that were mixed up, and nothing keeps the next pull from it', async () => {
+        const here = world(capabilities, {}, { downloadChunk: MIB });
+        const blob = image.blobs[1] ?? Buffer.alloc(0);
+        registry.script(blobPattern(1), (response) => {
+          const headers = { 'content-length': MIB, 'content-range': `bytes 0-${MIB - 1}/${blob.length}` };
+          response.writeHead(206, headers).end(blob.subarray(MIB, 2 * MIB));
+        });
+        await assert.rejects(here.distribution.pull(scope, reference, { unpack }), { code: 'FAILED_PRECONDITION' });
+        assertClean(here, image.chainId);
+        await here.distribution.pull(scope, reference, { unpack });
+        assert.deepEqual(here.snapshots.chain(image.chainId), image.diffIds);
       });
 
       it('holds everything by its lease while it runs', async () => {

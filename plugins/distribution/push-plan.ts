@@ -5,7 +5,7 @@ import { hasCode, invalidArgument, notFound, resourceExhausted } from '../../ker
 import { parseManifest } from '../../lib/oci/documents.js';
 import { isForeignLayer, isIndex, isManifest } from '../../lib/oci/media-types.js';
 import { formatPlatform, suitability } from '../../lib/oci/platform.js';
-import { readDocument } from './stored.js';
+import { notHere, readDocument } from './stored.js';
 
 /** Manifests and indexes of one image. */
 const MAX_DOCUMENTS = 1024;
@@ -95,7 +95,7 @@ class Planner {
       if (!hasCode(error, 'NOT_FOUND')) throw error;
       // Such a layer is fetched from where its manifest says, and may not be given away.
       if (isForeignLayer(descriptor.mediaType)) return;
-      throw missing(descriptor, error);
+      throw notHere(descriptor, error);
     }
     this.#blobs.set(descriptor.digest, descriptor);
   }
@@ -107,16 +107,10 @@ class Planner {
     try {
       return await readDocument(this.#content, this.#scope, descriptor);
     } catch (error) {
-      throw hasCode(error, 'NOT_FOUND') ? missing(descriptor, error) : error;
+      throw hasCode(error, 'NOT_FOUND') ? notHere(descriptor, error) : error;
     }
   }
 }
-
-const missing = ({ digest, platform }: Descriptor, cause: unknown) =>
-  notFound(`"${digest}"${platform ? ` for ${formatPlatform(platform)}` : ''} belongs to the image, but is not here`, {
-    cause,
-    remedy: 'name the platforms that are here, or pull all of it first',
-  });
 
 /** NOT_FOUND, naming the platform, when something that is to be pushed is not in content. */
 export const planPush = (content: Content, scope: Scope, root: Descriptor, options: PlanOptions): Promise<PushPlan> =>

@@ -26,7 +26,14 @@ function world() {
   const sources = new Map<string, CredentialSource>();
   const services = { content, leases, snapshots, images: new MemoryImages(), diff: new MemoryDiff(snapshots) };
   const open = (uploadChunk: number) => {
-    const settings = { downloads: 3, hostsDirectories: [], userAgent: 'keelson/test', uploadChunk, limits: IMPATIENT };
+    const common = {
+      downloads: 3,
+      downloadChunk: 0,
+      hostsDirectories: [],
+      userAgent: 'keelson/test',
+      limits: IMPATIENT,
+    };
+    const settings = { ...common, uploadChunk };
     return new RegistryDistribution(
       { ...services, namespaces: memoryNamespaces(), credentials: sources },
       settings,

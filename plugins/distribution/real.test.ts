@@ -107,6 +107,33 @@ describe('pulling with the real plugins', () => {
   });
 });
 
+describe('pulling in ranges from a real registry', () => {
+  it('unpacks on every snapshotter what umoci does, and keeps the blobs as they are', async () => {
+    await using real = await startRegistry();
+    await using directory = await scratch('ranges');
+    const settings = { distribution: { ...config.distribution, download_chunk: 2 ** 20 } };
+    await using kernel = await startTestKernel({ plugins: PULL_PLUGINS, config: settings });
+    const layout = await imageLayout('debian');
+    const reference = await real.push(layout, 'test/ranges');
+    const scope = { namespace: 'ranges' };
+    const unpack = SNAPSHOTTERS.map((snapshotter) => ({ snapshotter }));
+    const { unpacked } = await kernel.get(Distribution).pull(scope, reference, { unpack });
+    const blobs = await all(kernel.get(Content).walk(scope));
+    assert.ok(blobs.some(({ size }) => size > 3 * 2 ** 20));
+    for (const { digest } of blobs) assert.ok(await kernel.get(Content).verify(scope, digest), digest);
+    const expected = await umociTree(layout, join(directory.path, 'umoci'));
+    for (const { snapshotter, chainId } of unpacked) {
+      const mounts = await kernel.get(Snapshots).view(scope, snapshotter, `look-${snapshotter}`, chainId);
+      const work = join(directory.path, snapshotter);
+      await mkdir(work);
+      const actual = await withMounts(mounts, (root) => describeTree(root, { withoutRoot: true }), { directory: work });
+      assert.deepEqual(differencesFrom(expected, actual, snapshotter === 'overlayfs'), []);
+      await kernel.get(Snapshots).remove(scope, snapshotter, `look-${snapshotter}`);
+    }
+    assert.equal(unpacked.length, SNAPSHOTTERS.length);
+  });
+});
+
 describe('pulling with the real plugins from a hostile registry', () => {
   let kernel: TestKernel;
   let registry: ScriptedRegistry;

@@ -1,8 +1,10 @@
 /** Reading what is in content already. */
 import type { Content } from '../../kernel/contracts/content.js';
 import type { Descriptor, Scope } from '../../kernel/contracts/scope.js';
-import { dataLoss } from '../../kernel/errors.js';
+import { dataLoss, type KeelsonError, notFound } from '../../kernel/errors.js';
 import { digestOf, parseDigest } from '../../lib/digest.js';
+import { DISCARD_UNPACKED } from '../../lib/discard-label.js';
+import { formatPlatform } from '../../lib/oci/platform.js';
 import { CHUNK } from './chunks.js';
 
 /** The bytes of a document, verified. NOT_FOUND; DATA_LOSS when the store holds something else. */
@@ -19,6 +21,13 @@ export async function readDocument(content: Content, scope: Scope, { digest, siz
     remedy: 'delete that content and pull again',
   });
 }
+
+/** A part of an image that is to leave this machine, and is not on it. */
+export const notHere = ({ digest, platform }: Descriptor, cause: unknown): KeelsonError =>
+  notFound(`"${digest}"${platform ? ` for ${formatPlatform(platform)}` : ''} belongs to the image, but is not here`, {
+    cause,
+    remedy: `name the platforms that are here, or pull all of it first, which must not be asked to discard what is unpacked ("${DISCARD_UNPACKED}")`,
+  });
 
 /** The bytes of a blob from `offset` on, `length` of them; a chunk is overwritten when the next one is asked for. DATA_LOSS when they are not there. */
 export async function* readRange(

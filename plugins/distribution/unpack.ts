@@ -54,7 +54,7 @@ export class Unpacker {
   async #obtain(work: LayerWork, signal: AbortSignal): Promise<void> {
     const { job, descriptor, diffId } = work;
     const outcome = await this.#join(work, signal);
-    if (outcome === 'remote' || (outcome === 'existed' && this.#services.discards)) {
+    if (outcome === 'remote' || (outcome === 'existed' && job.discards)) {
       job.board.event(descriptor, { kind: 'already exists' });
       return;
     }

@@ -42,7 +42,14 @@ function world() {
   const snapshots = new MemorySnapshots(leases, ['rebase']);
   const services = { content, images, leases, snapshots, diff: new MemoryDiff(snapshots) };
   const { lines, log } = journal();
-  const settings = { downloads: 3, hostsDirectories: [], userAgent: 'keelson', uploadChunk: 0, limits: IMPATIENT };
+  const settings = {
+    downloads: 3,
+    downloadChunk: 0,
+    hostsDirectories: [],
+    userAgent: 'keelson',
+    uploadChunk: 0,
+    limits: IMPATIENT,
+  };
   const distribution = new RegistryDistribution({ ...services, namespaces: memoryNamespaces() }, settings, log);
   return { ...services, lines, distribution };
 }

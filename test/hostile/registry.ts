@@ -193,24 +193,28 @@ async function readBody(request: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
+/** The part of a blob that a request asks for, with the headers of that answer. */
+function partOf(blob: Buffer, { headers }: IncomingMessage) {
+  const [, from, to] = /^bytes=(\d+)-(\d*)$/.exec(headers.range ?? '') ?? [];
+  const start = Number(from ?? 0);
+  const end = to ? Math.min(Number(to) + 1, blob.length) : blob.length;
+  const part = blob.subarray(start, end);
+  const isWhole = part.length === blob.length && !to;
+  const range = isWhole ? {} : { 'content-range': `bytes ${start}-${end - 1}/${blob.length}` };
+  return { part, status: isWhole ? 200 : 206, headers: { 'content-length': part.length, ...range } };
+}
+
 function serveBlob(blob: Buffer, request: IncomingMessage, response: ServerResponse): void {
-  const start = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
-  const part = blob.subarray(start);
-  const range = start > 0 ? { 'content-range': `bytes ${start}-${blob.length - 1}/${blob.length}` } : {};
-  response.writeHead(start > 0 ? 206 : 200, {
-    'content-type': 'application/octet-stream',
-    'content-length': part.length,
-    ...range,
-  });
+  const { part, status, headers } = partOf(blob, request);
+  response.writeHead(status, { 'content-type': 'application/octet-stream', ...headers });
   response.end(request.method === 'HEAD' ? undefined : part);
 }
 
-/** Sends the first `count` bytes of `bytes` under the headers of a whole answer and then resets the connection. */
+/** Sends the first `count` bytes of what is asked for of `bytes`, under the headers of a whole answer, and then resets the connection. */
 export const resetAfter =
   (bytes: Buffer, count: number): Reply =>
   (response, request) => {
-    const start = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
-    const range = start > 0 ? { 'content-range': `bytes ${start}-${bytes.length - 1}/${bytes.length}` } : {};
-    response.writeHead(start > 0 ? 206 : 200, { 'content-length': bytes.length - start, ...range });
-    response.write(bytes.subarray(start, start + count), () => setImmediate(() => request.socket.resetAndDestroy()));
+    const { part, status, headers } = partOf(bytes, request);
+    response.writeHead(status, headers);
+    response.write(part.subarray(0, count), () => setImmediate(() => request.socket.resetAndDestroy()));
   };

@@ -22,7 +22,14 @@ function world() {
   const snapshots = new MemorySnapshots(leases, ['rebase']);
   const images = new MemoryImages();
   const services = { content, leases, snapshots, images, diff: new MemoryDiff(snapshots) };
-  const settings = { downloads: 3, hostsDirectories: [], userAgent: 'test', uploadChunk: 0, limits: IMPATIENT };
+  const settings = {
+    downloads: 3,
+    downloadChunk: 0,
+    hostsDirectories: [],
+    userAgent: 'test',
+    uploadChunk: 0,
+    limits: IMPATIENT,
+  };
   const all = { ...services, namespaces: memoryNamespaces() };
   return { ...services, archives: new RegistryDistribution(all, settings, pino({ level: 'silent' })).archives };
 }

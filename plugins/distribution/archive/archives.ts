@@ -57,7 +57,8 @@ export class ImageArchives implements Archives {
     const unpack = await resolveTargets(services, scope, options.unpack ?? []);
     const { platforms = 'all', allMetadata = false, names = [], name = '' } = options;
     const board = new ProgressBoard('', options.onProgress);
-    const job = { what: 'the import', scope, origin: NOTHING_MORE, source: undefined, board };
+    const { discards } = this.#pulling.unpacker;
+    const job = { what: 'the import', scope, origin: NOTHING_MORE, source: undefined, board, discards };
     return this.#jobs.run(job, async (running, signal) => {
       board.say('Importing');
       const { content } = this.#pulling;

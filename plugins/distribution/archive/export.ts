@@ -4,13 +4,13 @@ import type { ExportOptions } from '../../../kernel/contracts/archives.js';
 import type { Content } from '../../../kernel/contracts/content.js';
 import type { Image } from '../../../kernel/contracts/images.js';
 import type { Descriptor, Platform, Scope } from '../../../kernel/contracts/scope.js';
-import { dataLoss, invalidArgument, notFound, resourceExhausted } from '../../../kernel/errors.js';
+import { dataLoss, hasCode, invalidArgument, notFound, resourceExhausted } from '../../../kernel/errors.js';
 import { parseDigest } from '../../../lib/digest.js';
 import { type ImageManifest, parseManifest } from '../../../lib/oci/documents.js';
 import { isForeignLayer, isIndex, isManifest, OCI_INDEX } from '../../../lib/oci/media-types.js';
 import { hostPlatform, suitability } from '../../../lib/oci/platform.js';
 import { END_OF_ARCHIVE, entryHeader, padding } from '../../../lib/tar/writer.js';
-import { readDocument, readRange } from '../stored.js';
+import { notHere, readDocument, readRange } from '../stored.js';
 import { familiarName, IMAGE_NAME, REF_NAME, tagOf } from './names.js';
 
 const MAX_DEPTH = 8;
@@ -127,7 +127,7 @@ export async function* exportImages(
   const collection = new Collection(services, options);
   for (const image of images) await collection.add(image);
   const { content, scope } = services;
-  for (const { digest, size } of collection.blobs.values()) await checkSize(content, scope, digest, size);
+  for (const part of collection.blobs.values()) await checkPart(content, scope, part);
   yield header('directory', 'blobs/', 0o755);
   const algorithms = new Set([...collection.blobs.keys()].map((digest) => parseDigest(digest).algorithm));
   for (const algorithm of algorithms) yield header('directory', `blobs/${algorithm}/`, 0o755);
@@ -155,10 +155,15 @@ const dockerManifest = ({ docker }: Collection) =>
   }));
 
 /** Before the first byte is written: an archive that breaks off helps nobody. */
-async function checkSize(content: Content, scope: Scope, digest: string, size: number): Promise<void> {
-  const info = await content.info(scope, digest);
-  if (info.size === size) return;
-  throw invalidArgument(`content "${digest}" has ${info.size} bytes, its descriptor says ${size}`);
+async function checkPart(content: Content, scope: Scope, part: Descriptor): Promise<void> {
+  const { digest, size } = part;
+  try {
+    const info = await content.info(scope, digest);
+    if (info.size === size) return;
+    throw invalidArgument(`content "${digest}" has ${info.size} bytes, its descriptor says ${size}`);
+  } catch (error) {
+    throw hasCode(error, 'NOT_FOUND') ? notHere(part, error) : error;
+  }
 }
 
 async function* blob({ content, scope }: ExportServices, size: number, digest: string): AsyncGenerator<Uint8Array> {

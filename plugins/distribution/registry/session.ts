@@ -9,10 +9,12 @@ import type { Descriptor } from '../../../kernel/contracts/scope.js';
 import { digestOf, isDigest, parseDigest } from '../../../lib/digest.js';
 import { isSchema1, MANIFEST_TYPES } from '../../../lib/oci/media-types.js';
 import { formatReference, objectOf, type Reference } from '../../../lib/reference/reference.js';
+import { type BlobPart, endedEarly, lengthOf, openBlob, type PartTarget } from './blob-request.js';
 import { readChunks, readWhole } from './body.js';
-import { LATER, NEVER, RegistryFailure } from './failure.js';
+import { NEVER, RegistryFailure } from './failure.js';
 import type { Capability, RegistryHost } from './host.js';
 import { type HostAnswer, HostClient, type HostRequest } from './host-client.js';
+import { type FetchRange, RangedBlob, type RangeSettings } from './ranges.js';
 import { Redactor } from './redactor.js';
 import { fetchReferrers } from './referrers.js';
 import { type RetryPolicy, retrying } from './retry.js';
@@ -39,13 +41,11 @@ export interface SessionOptions {
   readonly scopes?: readonly string[];
 }
 
-export interface BlobTarget {
+export interface BlobTarget extends PartTarget {
   /** Bytes that are there already. */
   readonly offset: number;
-  /** Told how much of the blob has arrived, packet by packet. */
-  received?(bytes: number): void;
-  allocate(remaining: number): Uint8Array;
-  take(chunk: Uint8Array): Promise<void>;
+  /** How larger blobs are fetched in ranges side by side; undefined: in one request. */
+  readonly ranges?: RangeSettings;
 }
 
 /** Bytes an attempt must bring to count as progress; else a peer that drips could keep us for ever. */
@@ -54,16 +54,13 @@ const PROGRESS = 1024;
 const mediaTypeOf = (response: IncomingMessage): string =>
   (response.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
 
-const lengthOf = (response: IncomingMessage): number | undefined => {
-  const text = response.headers['content-length'];
-  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
-};
-
 export class RegistrySession {
   readonly #reference: Reference;
   readonly #hosts: readonly HostClient[];
   readonly #limits: SessionLimits;
   readonly #closed = new AbortController();
+  /** Found out with the first blob that was asked for in ranges. */
+  #ignoresRanges = false;
 
   constructor(options: SessionOptions) {
     this.#reference = options.reference;
@@ -215,17 +212,42 @@ export class RegistrySession {
    * than the promised bytes are handed over, and fewer are a failure.
    */
   async fetchBlob(descriptor: Descriptor, target: BlobTarget, signal: AbortSignal): Promise<void> {
-    let offset = target.offset;
-    if (offset === descriptor.size) return;
+    const { size } = descriptor;
+    const start = await this.#fetchRanges(descriptor, target, signal);
+    if (start < size) await this.#fetchPart(descriptor, { start, end: size, isRange: false }, target, signal);
+  }
+
+  /** Side by side as far as that is wanted and hosts serve ranges; resolves to the offset where those end. */
+  async #fetchRanges(descriptor: Descriptor, target: BlobTarget, signal: AbortSignal): Promise<number> {
+    const { ranges, offset } = target;
+    if (!ranges || this.#ignoresRanges || descriptor.size - offset <= ranges.size) return offset;
+    const fetch: FetchRange = (range, into, either) =>
+      this.#fetchPart(descriptor, { ...range, isRange: true }, into, either);
+    const blob = new RangedBlob({ size: descriptor.size, ranges, target, fetch });
+    const { reached, isIgnored } = await blob.run(signal);
+    this.#ignoresRanges ||= isIgnored;
+    return reached;
+  }
+
+  async #fetchPart(
+    descriptor: Descriptor,
+    { start, end, isRange }: BlobPart,
+    target: PartTarget,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const doing = `fetching "${descriptor.digest}" of "${formatReference(this.#reference)}"`;
+    let offset = start;
     await this.#retrying(signal, 'pull', async (host, { progressed }) => {
-      const answer = await this.#openBlob(host, descriptor, offset, signal);
+      const part = { start: offset, end, isRange };
+      const answer = await openBlob(host, { descriptor, part, doing, signal });
+      target.answered?.();
       let skip = answer.status === 206 ? 0 : offset;
-      const start = offset;
       await readChunks(answer.response, {
         url: answer.url,
         timeout: this.#limits.idleTimeout,
-        expected: descriptor.size - offset + skip,
-        received: (bytes) => target.received?.(Math.max(start, answer.status === 206 ? start + bytes : bytes)),
+        expected: end - offset + skip,
+        received: (bytes) =>
+          target.received?.(Math.max(part.start, answer.status === 206 ? part.start + bytes : bytes)),
         allocate: (remaining) => target.allocate(remaining),
         take: async (chunk) => {
           const wanted = chunk.subarray(Math.min(skip, chunk.length));
@@ -233,43 +255,11 @@ export class RegistrySession {
           if (wanted.length === 0) return;
           await target.take(wanted);
           offset += wanted.length;
-          if (offset - start >= PROGRESS) progressed();
+          if (offset - part.start >= PROGRESS) progressed();
         },
       });
-      if (offset < descriptor.size) throw this.#short(descriptor, offset);
+      if (offset < end) throw endedEarly(descriptor, offset);
     });
-  }
-
-  #short(descriptor: Descriptor, offset: number): RegistryFailure {
-    const message = `blob "${descriptor.digest}" ended after ${offset} of ${descriptor.size} bytes`;
-    return new RegistryFailure('FAILED_PRECONDITION', message, { retry: LATER });
-  }
-
-  async #openBlob(host: HostClient, descriptor: Descriptor, offset: number, signal: AbortSignal): Promise<HostAnswer> {
-    const answer = await host.request({
-      method: 'GET',
-      path: `blobs/${descriptor.digest}`,
-      signal,
-      ...(offset === 0 ? {} : { range: `bytes=${offset}-` }),
-    });
-    const doing = `fetching "${descriptor.digest}" of "${formatReference(this.#reference)}"`;
-    if (answer.status !== 200 && !(answer.status === 206 && offset > 0)) throw await host.failure(doing, answer);
-    this.#checkExtent(doing, descriptor, answer, offset);
-    return answer;
-  }
-
-  /** The parts a server announces must be the parts that were asked for. */
-  #checkExtent(doing: string, { size }: Descriptor, { response, status }: HostAnswer, offset: number): void {
-    const start = status === 206 ? offset : 0;
-    const length = lengthOf(response);
-    const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(response.headers['content-range'] ?? '');
-    const rangeFits = Number(range?.[1]) === offset && (range?.[3] === '*' || Number(range?.[3]) === size);
-    if ((status === 200 || rangeFits) && (length === undefined || length === size - start)) return;
-    response.destroy();
-    throw new RegistryFailure(
-      'FAILED_PRECONDITION',
-      `${doing}: the registry offers other bytes than the ${size - start} from ${start} on`,
-    );
   }
 
   /** One attempt asks the hosts in turn; what one cannot do, the next may. Only the last one's failure is tried again. */

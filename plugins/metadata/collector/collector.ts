@@ -1,5 +1,6 @@
 import type { CollectionStats } from '../../../kernel/contracts/leases.js';
 import type { Core } from '../core.js';
+import { Discards } from './discards.js';
 import { Marker } from './mark.js';
 import { type Backends, Orphans } from './orphans.js';
 import { Reconciliation } from './reconcile.js';
@@ -10,7 +11,7 @@ import { Sweep, type Swept } from './sweep.js';
 export interface CollectionResult extends CollectionStats {
   /** Milliseconds of the event loop. */
   readonly busy: number;
-  /** Milliseconds until the next thing expires; infinite when nothing does. */
+  /** Milliseconds until the next thing expires, or may be let go of; infinite when nothing does. */
   readonly nextExpiry: number;
 }
 
@@ -22,10 +23,12 @@ export interface CollectionResult extends CollectionStats {
 export class Collector {
   readonly #core: Core;
   readonly #orphans: Orphans;
+  readonly #snapshotters: Backends['snapshotters'];
   readonly #reconciliation: Reconciliation;
 
   constructor(core: Core, backends: Backends) {
     this.#core = core;
+    this.#snapshotters = backends.snapshotters;
     this.#orphans = new Orphans(core, backends);
     this.#reconciliation = new Reconciliation(core, backends);
   }
@@ -53,12 +56,13 @@ export class Collector {
     const { database, pins } = this.#core;
     pins.beginCollection();
     try {
-      const roots = await new RootScan(this.#core, slices).run();
-      const marker = new Marker(database, pins, slices, roots);
+      const discards = new Discards(database, this.#snapshotters);
+      const roots = await new RootScan(this.#core, slices, discards).run();
+      const marker = new Marker(database, pins, slices, roots, discards);
       await marker.run();
       const swept = await new Sweep(this.#core, slices, marker).run();
       slices.end();
-      return { swept, nextExpiry: roots.nextExpiry };
+      return { swept, nextExpiry: Math.min(roots.nextExpiry, discards.nextLook) };
     } finally {
       pins.endCollection();
     }

@@ -1,6 +1,7 @@
 import type { Reader } from '../../../lib/sqlite/database.js';
 import { identity, type Node } from '../node.js';
 import type { Pins } from '../pins.js';
+import type { Discards } from './discards.js';
 import { referencesOf } from './references.js';
 import type { Roots } from './roots.js';
 import type { Slices } from './slices.js';
@@ -16,6 +17,7 @@ const AT_ONCE = 100;
  */
 export class Marker {
   readonly #sql: Reader;
+  readonly #discards: Discards;
   readonly #pins: Pins;
   readonly #slices: Slices;
   readonly #keeps: Roots['keeps'];
@@ -26,8 +28,9 @@ export class Marker {
   readonly #pending: Node[] = [];
   readonly #roots: Iterator<Node>;
 
-  constructor(sql: Reader, pins: Pins, slices: Slices, roots: Roots) {
+  constructor(sql: Reader, pins: Pins, slices: Slices, roots: Roots, discards: Discards) {
     this.#sql = sql;
+    this.#discards = discards;
     this.#pins = pins;
     this.#slices = slices;
     this.#keeps = roots.keeps;
@@ -61,7 +64,7 @@ export class Marker {
       for (const each of touched) this.#revisit(each);
       return touched.length > 0;
     }
-    for (const reference of referencesOf(this.#sql, node)) this.#visit(reference);
+    for (const reference of referencesOf(this.#sql, node, this.#discards)) this.#visit(reference);
     if (!node.flat) for (const kept of this.#keeps.get(identity(node)) ?? []) this.#visit(kept);
     return true;
   }

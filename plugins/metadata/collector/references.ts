@@ -2,14 +2,17 @@ import type { Reader } from '../../../lib/sqlite/database.js';
 import { stringMap, text } from '../../../lib/sqlite/row.js';
 import { references } from '../gc-labels.js';
 import { contentNode, type Node, snapshotNode, splitSnapshot } from '../node.js';
+import type { Discards } from './discards.js';
 import { GC_LABELS } from './tables.js';
 
-type References = (sql: Reader, node: Node) => readonly Node[];
+type References = (sql: Reader, node: Node, discards?: Discards) => readonly Node[];
 
-const ofContent: References = (sql, { namespace, key, flat }) => {
+const ofContent: References = (sql, { namespace, key, flat }, discards) => {
   if (flat) return [];
   const row = sql.get(`SELECT ${GC_LABELS} FROM content WHERE ns = ? AND digest = ?`, namespace, key);
-  return row ? references(namespace, stringMap(row, 'labels')) : [];
+  if (!row) return [];
+  const labels = stringMap(row, 'labels');
+  return references(namespace, discards?.kept(namespace, key, labels) ?? labels);
 };
 
 const ofImage: References = (sql, { namespace, key, flat }) => {
@@ -62,5 +65,5 @@ const BY_TYPE: Readonly<Record<Node['type'], References>> = {
   lease: () => [],
 };
 
-/** What a node keeps alive. A node of which there is no record, made up by a label, keeps nothing. */
-export const referencesOf: References = (sql, node) => BY_TYPE[node.type](sql, node);
+/** What a node keeps alive; without `discards`, what it names. A node of which there is no record, made up by a label, keeps nothing. */
+export const referencesOf: References = (sql, node, discards) => BY_TYPE[node.type](sql, node, discards);

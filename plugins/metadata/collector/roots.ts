@@ -1,3 +1,4 @@
+import { asksToDiscard } from '../../../lib/discard-label.js';
 import { labelOf } from '../../../lib/labels.js';
 import { integer, type Row, stringMap, text } from '../../../lib/sqlite/row.js';
 import type { Core } from '../core.js';
@@ -14,8 +15,9 @@ import {
   sandboxNode,
   snapshotNode,
 } from '../node.js';
+import type { Discards } from './discards.js';
 import type { Slices } from './slices.js';
-import { GC_LABELS, rowsOf } from './tables.js';
+import { GC_LABELS, IMAGE_LABELS, rowsOf } from './tables.js';
 
 /** Where a collection begins. */
 export interface Roots {
@@ -30,15 +32,17 @@ export interface Roots {
 export class RootScan {
   readonly #core: Core;
   readonly #slices: Slices;
+  readonly #discards: Discards;
   readonly #nodes: Node[] = [];
   readonly #keeps = new Map<string, Node[]>();
   readonly #conditions: { readonly of: Node; readonly condition: Condition }[] = [];
   readonly #usedAt = new Map<string, bigint>();
   #nextExpiry = Number.POSITIVE_INFINITY;
 
-  constructor(core: Core, slices: Slices) {
+  constructor(core: Core, slices: Slices, discards: Discards) {
     this.#core = core;
     this.#slices = slices;
+    this.#discards = discards;
   }
 
   async run(): Promise<Roots> {
@@ -93,10 +97,11 @@ export class RootScan {
   }
 
   async #images(): Promise<void> {
-    for await (const row of this.#rows('images', ['ns', 'name'], [GC_LABELS, 'updated'])) {
+    for await (const row of this.#rows('images', ['ns', 'name'], [IMAGE_LABELS, 'digest', 'updated'])) {
       const namespace = text(row, 'ns');
       const node = imageNode(namespace, text(row, 'name'));
       const labels = stringMap(row, 'labels');
+      if (asksToDiscard(labels)) this.#discards.ask(namespace, text(row, 'digest'));
       this.#addConditions(node, namespace, labels);
       if (this.#isExpired(node, expiryOf(labels), integer(row, 'updated'))) {
         this.#belongsTo(node, backReferences(namespace, labels));

@@ -1,3 +1,4 @@
+import { DISCARD_UNPACKED } from '../../../lib/discard-label.js';
 import type { Param, Reader } from '../../../lib/sqlite/database.js';
 import { type Row, text } from '../../../lib/sqlite/row.js';
 import type { Slices } from './slices.js';
@@ -7,6 +8,10 @@ const PAGE = 200;
 
 /** Labels that are none of the collector's business need not be parsed. */
 export const GC_LABELS = `CASE WHEN instr(labels, 'containerd.io/gc.') > 0 THEN labels ELSE '{}' END AS labels`;
+
+/** As {@link GC_LABELS}, with what images ask of collections. */
+export const IMAGE_LABELS = `CASE WHEN instr(labels, 'containerd.io/gc.') > 0 OR instr(labels, '${DISCARD_UNPACKED}') > 0
+  THEN labels ELSE '{}' END AS labels`;
 
 /**
  * All rows of a table, of all namespaces, in slices; what is inserted meanwhile may or may not
