@@ -71,6 +71,7 @@ export type ReadContentResponse = ReadResponse;
 export const WriteContentRequest = {
   ...WriteRequest,
   encode: (message: WriteRequest) => ({ finish: () => encodeBulk(WriteRequest, 6, message) }),
+  passing: true,
 };
 export type WriteContentRequest = WriteRequest;
 

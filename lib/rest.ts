@@ -3,9 +3,7 @@
  * and the C library keeps what was freed: a process that has nothing to do any
  * more would hold on to what its last work left behind, for hours.
  */
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
-import { internal } from '../kernel/errors.js';
+import { collectAll } from './garbage.js';
 import { trimMemory } from './linux/memory.js';
 
 /** Milliseconds between two looks whether there is anything to do. */
@@ -15,15 +13,6 @@ const AT_REST = 20_000;
 /** Microseconds of work after which there may be so much to give back that it is worth some tens of milliseconds. */
 const WORTHWHILE = 100_000;
 
-function collector(): () => void {
-  setFlagsFromString('--expose-gc');
-  const gc: unknown = runInNewContext('gc');
-  setFlagsFromString('--no-expose-gc');
-  // Any other flavour leaves the pages with V8.
-  if (typeof gc === 'function') return () => gc({ type: 'major', execution: 'sync', flavor: 'last-resort' });
-  throw internal('V8 offers no collection of garbage');
-}
-
 function worked(): number {
   const { user, system } = process.cpuUsage();
   return user + system;
@@ -31,8 +20,6 @@ function worked(): number {
 
 /** From now on this process gives memory back when it comes to rest. Keeps nothing alive. */
 export function tidyAtRest(): void {
-  // Made when there is nothing else to do, unlike now.
-  let collect: (() => void) | undefined;
   let before = worked();
   // What it took to start counts, too.
   let tidied = 0;
@@ -41,8 +28,7 @@ export function tidyAtRest(): void {
     const isAtRest = now - before < AT_REST;
     before = now;
     if (!isAtRest || now - tidied < WORTHWHILE) return;
-    collect ??= collector();
-    collect();
+    collectAll();
     trimMemory();
     before = worked();
     tidied = before;

@@ -9,6 +9,8 @@ export interface MessageCodec<T> {
   decode(bytes: Uint8Array): T;
   /** Of messages that carry data in bulk. */
   readonly bulk?: BulkCodec<T>;
+  /** Of requests in a stream: the data of one is overwritten when its handler asks for the next. */
+  readonly passing?: boolean;
 }
 
 /** Encodes into memory of the caller. */

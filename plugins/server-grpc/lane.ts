@@ -1,7 +1,7 @@
 /**
- * Methods that take one request, served on the HTTP/2 stream itself: all that answer once, and those that answer with
- * bulk data. grpc-js takes as long for a call as all the rest of it, of which a `ctr run` makes forty, and allocates and
- * copies every message twice. What is unusual about a call (a deadline, compression, another content type) is left to it.
+ * Methods served on the HTTP/2 stream itself: all that take one request and answer once, and those that bring or answer
+ * with bulk data. grpc-js takes as long for a call as all the rest of it, of which a `ctr run` makes forty, and allocates
+ * and copies every message twice. What is unusual about a call (a deadline, compression, another content type) is left to it.
  */
 import { once } from 'node:events';
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
@@ -10,13 +10,10 @@ import type { BulkCodec } from '../../lib/rpc/definition.js';
 import { STATUS_OK } from '../../lib/rpc/status.js';
 import type { ServerCall } from './call.js';
 import type { Calls } from './calls.js';
+import { manyRequests } from './many-requests.js';
+import { MessageBuffers } from './message-buffers.js';
 import { decode, encode, type Method, responses, run, type Status } from './methods.js';
 import { oneRequest, PREFIX } from './one-request.js';
-
-/** Bytes of the buffers that messages go out of; larger messages get one of their own. */
-const ROOM = 1024 * 1024 + 1024;
-/** Buffers kept for the next messages. */
-const KEPT = 4;
 
 /** What clients say that they send, Go's and Node's. */
 const CONTENT_TYPES: readonly (string | undefined)[] = ['application/grpc', 'application/grpc+proto'];
@@ -30,8 +27,8 @@ export interface LaneLimits {
   readonly maxSend: number;
 }
 
-/** Answers a request on the stream. */
-type Answer = (stream: ServerHttp2Stream, call: ServerCall, request: unknown) => Promise<void>;
+/** Answers the call on its stream. */
+type Answer = (stream: ServerHttp2Stream, call: ServerCall) => Promise<void>;
 
 interface Served {
   readonly method: Method;
@@ -42,7 +39,7 @@ export class Lane {
   readonly #calls: Calls;
   readonly #limits: LaneLimits;
   readonly #served = new Map<string, Served>();
-  readonly #buffers: Buffer[] = [];
+  readonly #buffers = new MessageBuffers();
 
   constructor(calls: Calls, limits: LaneLimits) {
     this.#calls = calls;
@@ -57,11 +54,18 @@ export class Lane {
   }
 
   #answerOf(method: Method): Answer | undefined {
-    const { requestStream, responseStream, responseType } = method.definition;
-    if (requestStream) return undefined;
-    if (!responseStream) return (stream, call, request) => this.#one(method, stream, call, request);
+    const { requestStream, responseStream, requestType, responseType } = method.definition;
     const { bulk } = responseType;
-    return bulk && ((stream, call, request) => this.#many(method, bulk, stream, call, request));
+    if (requestStream) {
+      const isServed = responseStream && requestType.passing === true;
+      return isServed ? (stream, call) => this.#exchange(method, stream, call) : undefined;
+    }
+    if (!responseStream)
+      return async (stream, call) => this.#one(method, stream, call, await this.#request(method, stream, call));
+    return (
+      bulk &&
+      (async (stream, call) => this.#many(method, bulk, stream, call, await this.#request(method, stream, call)))
+    );
   }
 
   /** Serves the call; false when it is not for here, and untouched. */
@@ -78,24 +82,52 @@ export class Lane {
       onCancelled: (listener) => void stream.once('close', listener),
     });
     const handler = async (): Promise<void> => {
-      const request = await oneRequest(stream, call, this.#limits.maxReceive);
-      await answer(stream, call, decode(method, request));
+      await answer(stream, call);
       finish(stream, { code: STATUS_OK, details: 'OK' });
     };
     void run(this.#calls, call, handler, (failure) => finish(stream, failure));
     return true;
   }
 
+  async #request(method: Method, stream: ServerHttp2Stream, call: ServerCall): Promise<unknown> {
+    return decode(method, await oneRequest(stream, call, this.#limits.maxReceive));
+  }
+
   async #one(method: Method, stream: ServerHttp2Stream, call: ServerCall, request: unknown): Promise<void> {
-    const message = encode(method, await method.invoke(request, call));
-    this.#checkSize(method, message.length);
+    const frame = this.#framed(method, await method.invoke(request, call));
     requireOpen(stream);
+    stream.respond(HEADERS, { waitForTrailers: true });
+    stream.write(frame);
+  }
+
+  /** Requests in bulk, and an answer to each or to none. */
+  async #exchange(method: Method, stream: ServerHttp2Stream, call: ServerCall): Promise<void> {
+    const incoming = manyRequests(stream, call, this.#buffers, this.#limits.maxReceive);
+    async function* requests(): AsyncGenerator<unknown> {
+      for await (const bytes of incoming.messages) yield decode(method, bytes);
+    }
+    try {
+      for await (const message of responses(method, method.invoke(requests(), call))) {
+        call.signal.throwIfAborted();
+        const frame = this.#framed(method, message);
+        requireOpen(stream);
+        if (!stream.headersSent) stream.respond(HEADERS, { waitForTrailers: true });
+        if (!stream.write(frame)) await once(stream, 'drain', { signal: call.signal });
+      }
+      call.signal.throwIfAborted();
+    } finally {
+      incoming.close();
+    }
+  }
+
+  #framed(method: Method, answer: unknown): Buffer {
+    const message = encode(method, answer);
+    this.#checkSize(method, message.length);
     const frame = Buffer.allocUnsafe(PREFIX + message.length);
     frame.writeUInt8(0, 0);
     frame.writeUInt32BE(message.length, 1);
     frame.set(message, PREFIX);
-    stream.respond(HEADERS, { waitForTrailers: true });
-    stream.write(frame);
+    return frame;
   }
 
   async #many(
@@ -122,14 +154,12 @@ export class Lane {
   /** False when the caller is behind. */
   #send(method: Method, codec: BulkCodec<unknown>, stream: ServerHttp2Stream, message: unknown): boolean {
     const most = PREFIX + codec.most(message);
-    const buffer = most > ROOM ? Buffer.allocUnsafeSlow(most) : (this.#buffers.pop() ?? Buffer.allocUnsafeSlow(ROOM));
+    const buffer = this.#buffers.take(most);
     const length = codec.write(message, buffer, PREFIX) - PREFIX;
     this.#checkSize(method, length);
     buffer.writeUInt8(0, 0);
     buffer.writeUInt32BE(length, 1);
-    return stream.write(buffer.subarray(0, PREFIX + length), () => {
-      if (most <= ROOM && this.#buffers.length < KEPT) this.#buffers.push(buffer);
-    });
+    return stream.write(buffer.subarray(0, PREFIX + length), () => this.#buffers.give(buffer));
   }
 }
 
