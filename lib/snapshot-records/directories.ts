@@ -35,7 +35,7 @@ export class SnapshotDirectories {
     });
   }
 
-  ids(): readonly number[] {
+  async ids(): Promise<readonly number[]> {
     return readdirSync(this.#top)
       .filter((name) => ID.test(name))
       .map(Number);

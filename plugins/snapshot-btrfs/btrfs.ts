@@ -75,7 +75,7 @@ class BtrfsStorage implements SnapshotStorage {
     await this.#directories.remove(id, apart);
   }
 
-  async ids(): Promise<readonly number[]> {
+  ids(): Promise<readonly number[]> {
     return this.#directories.ids();
   }
 }

@@ -73,7 +73,7 @@ export class OverlayStorage implements SnapshotStorage {
     return this.#directories.remove(id, apart);
   }
 
-  async ids(): Promise<readonly number[]> {
+  ids(): Promise<readonly number[]> {
     return this.#directories.ids();
   }
 

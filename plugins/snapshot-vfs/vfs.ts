@@ -49,7 +49,7 @@ class VfsStorage implements SnapshotStorage {
     return this.#directories.remove(id, apart);
   }
 
-  async ids(): Promise<readonly number[]> {
+  ids(): Promise<readonly number[]> {
     return this.#directories.ids();
   }
 }
