@@ -318,11 +318,17 @@ export class History {
 
   async #write(scope: Scope, digest: string, labels: Labels): Promise<void> {
     const expected = this.#random.oneIn(2) ? { expected: digest } : {};
-    const writer = await this.#subject.services().content.writer(scope, { ref: `put ${digest}`, ...expected });
+    const ref = `put ${digest}`;
+    const writer = await this.#subject.services().content.writer(scope, { ref, ...expected });
     try {
       const bytes = BY_DIGEST.get(digest) ?? Buffer.alloc(0);
       if (writer.status().offset === 0) await writer.write(bytes);
       await writer.commit({ expected: digest, labels });
+    } catch (error) {
+      // Refused beside a collection, it could be resumed: the model knows of no such thing.
+      await writer.close();
+      await done(this.#subject.services().content.abort(scope, ref), ['NOT_FOUND']);
+      throw error;
     } finally {
       await writer.close();
     }
