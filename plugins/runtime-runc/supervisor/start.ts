@@ -5,9 +5,8 @@
  * becomes the container's program. `runc start` is who opens it, and removes
  * it: to runc, a container without it has been started.
  */
-import { closeSync, constants, openSync, readSync, rmSync } from 'node:fs';
+import { closeSync, constants, openSync, rmSync } from 'node:fs';
 import { deadlineExceeded, failedPrecondition } from '../../../kernel/errors.js';
-import { isErrno } from '../../../lib/errno.js';
 import { failpoint } from '../../../lib/failpoint.js';
 import { isReadable, watchReadable } from '../../../lib/linux/poll.js';
 import { argumentsOf } from './makers.js';
@@ -33,7 +32,7 @@ export async function startMade(made: Made): Promise<void> {
 async function open(gate: string, { id, runtime, over }: Made): Promise<void> {
   const fd = openSync(gate, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    const inTime = await signalled(fd, over, runtime.deadline);
+    const inTime = await written(fd, over, runtime.deadline);
     // A short program may have ended by now: what its init process wrote is still there.
     if (!isReadable(fd)) {
       if (inTime) throw failedPrecondition(`container "${id}" ended before it was started`);
@@ -41,26 +40,13 @@ async function open(gate: string, { id, runtime, over }: Made): Promise<void> {
     }
     failpoint('task.start');
     rmSync(gate, { force: true });
-    drain(fd);
-    // The other end closes as the program is executed: who is told of the start finds that, and not runc, in the process.
-    await signalled(fd, over, runtime.deadline);
   } finally {
     closeSync(fd);
   }
 }
 
-/** What is in the FIFO: a byte. */
-function drain(fd: number): void {
-  const bytes = Buffer.alloc(16);
-  try {
-    while (readSync(fd, bytes) > 0);
-  } catch (error) {
-    if (!isErrno(error, 'EAGAIN')) throw error;
-  }
-}
-
-/** Resolves with a byte or the end of the FIFO, or that of the process; false when none comes within the deadline. */
-function signalled(fd: number, over: Promise<void>, deadline: number): Promise<boolean> {
+/** Resolves with the first byte, or the end of the process; false when neither comes within the deadline. */
+function written(fd: number, over: Promise<void>, deadline: number): Promise<boolean> {
   return new Promise((resolve) => {
     const settle = (inTime: boolean): void => {
       clearTimeout(timer);
