@@ -1,8 +1,12 @@
 /** The directories `<root>/snapshots/<id>` in which snapshotters keep files. */
-import { chmodSync, mkdirSync, readdirSync, type Stats, statSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdir, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { dataLoss } from '../../kernel/errors.js';
 import { removeTree } from '../tree/jobs.js';
+
+/** Not on the event loop: there may be tens of thousands. */
+const list = promisify(readdir);
 
 /** A positive integer that is exact as a number. */
 const ID = /^[1-9][0-9]{0,14}$/;
@@ -36,9 +40,7 @@ export class SnapshotDirectories {
   }
 
   async ids(): Promise<readonly number[]> {
-    return readdirSync(this.#top)
-      .filter((name) => ID.test(name))
-      .map(Number);
+    return (await list(this.#top)).filter((name) => ID.test(name)).map(Number);
   }
 
   remove(id: number, apart: boolean): Promise<void> {

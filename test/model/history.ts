@@ -324,13 +324,10 @@ export class History {
       const bytes = BY_DIGEST.get(digest) ?? Buffer.alloc(0);
       if (writer.status().offset === 0) await writer.write(bytes);
       await writer.commit({ expected: digest, labels });
-    } catch (error) {
-      // Refused beside a collection, it could be resumed: the model knows of no such thing.
-      await writer.close();
-      await done(this.#subject.services().content.abort(scope, ref), ['NOT_FOUND']);
-      throw error;
     } finally {
       await writer.close();
+      // Refused beside a collection, it could be resumed: the model knows of no such thing.
+      await done(this.#subject.services().content.abort(scope, ref), ['NOT_FOUND']);
     }
   }
 
