@@ -1,5 +1,5 @@
 /** The directories `<root>/snapshots/<id>` in which snapshotters keep files. */
-import { chmodSync, mkdirSync, readdir, type Stats, statSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdir, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { dataLoss } from '../../kernel/errors.js';
@@ -28,6 +28,10 @@ export class SnapshotDirectories {
   /** The files of a snapshot. */
   files(id: number): string {
     return join(this.#top, String(id), 'fs');
+  }
+
+  has(id: number): boolean {
+    return existsSync(this.files(id));
   }
 
   /** Attributes of a parent's root directory. DATA_LOSS when somebody deleted it. */

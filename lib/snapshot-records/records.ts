@@ -213,6 +213,11 @@ export class SnapshotRecords {
     }
   }
 
+  /** Active snapshots. */
+  writable(): readonly SnapshotRecord[] {
+    return this.#database.all(`${SELECT} WHERE s.kind = 'active'`).map(toRecord);
+  }
+
   /** The parent that a new snapshot may have. NOT_FOUND; INVALID_ARGUMENT unless it is committed. */
   parent(name: string): SnapshotRecord {
     const parent = this.find(name);

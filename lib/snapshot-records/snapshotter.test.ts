@@ -182,4 +182,45 @@ describe('files of committed snapshots', () => {
     assert.deepEqual(third.unsynced(), []);
     await third.close();
   });
+
+  it('of active ones may be lost with all storage, which is made again once nothing below is in doubt', async () => {
+    await using directory = await scratch('stored');
+    const storage = new FakeStorage();
+    const first = await open(directory.path, 'one', storage);
+    await first.prepare('key', '');
+    await first.commit('base', 'key');
+    await first.prepare('alone', '');
+    await first.prepare('on base', 'base');
+    await first.prepare('removed', 'base');
+    await first.close();
+    storage.stored.clear();
+    const told: string[] = [];
+    process.env.KEELSON_TEST_BOOT_ID = 'two';
+    const warn = (message: string): void => void told.push(message);
+    const second = await StoredSnapshotter.open({ root: directory.path, storage, warn });
+    delete process.env.KEELSON_TEST_BOOT_ID;
+    assert.deepEqual([...storage.stored], [2]);
+    assert.match(told.join('\n'), /^snapshot "alone" is as new again: its files were not on disk/);
+    await second.remove('removed');
+    await second.rebuild('base', async () => assert.deepEqual([...storage.stored], [2, 1]));
+    assert.deepEqual([...storage.stored], [2, 1, 3]);
+    assert.equal(told.length, 2);
+    await second.close();
+  });
+
+  it('that cannot be made again are told of, and hinder nobody', async () => {
+    const storage = new FakeStorage();
+    await using directory = await scratch('stored');
+    const first = await open(directory.path, 'one', storage);
+    await first.prepare('key', '');
+    await first.close();
+    storage.stored.clear();
+    storage.failing.add('create');
+    const told: string[] = [];
+    const warn = (message: string): void => void told.push(message);
+    const second = await StoredSnapshotter.open({ root: directory.path, storage, warn });
+    await second.remove('key');
+    assert.match(told.join('\n'), /^the storage of snapshot "key" is missing and cannot be made again/);
+    await second.close();
+  });
 });

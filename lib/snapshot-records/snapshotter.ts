@@ -13,6 +13,7 @@ import { bootId } from '../boot.js';
 import { fileError, whileDoing } from '../errno.js';
 import { failpoint } from '../failpoint.js';
 import { BackgroundSync, flushFilesystem } from './background-sync.js';
+import { LostStorage } from './lost-storage.js';
 import { type SnapshotKind, type SnapshotRecord, SnapshotRecords, type SnapshotUsage } from './records.js';
 
 type Labels = Readonly<Record<string, string>>;
@@ -49,6 +50,8 @@ export interface SnapshotStorage {
   destroy(id: number, apart?: boolean): Promise<void>;
   /** The ids that storage exists for. */
   ids(): Promise<readonly number[]>;
+  /** Whether all that `create` makes is there, of which a power cut may leave a part. Default: if there is any. */
+  isWhole?(layer: Layer): boolean;
 }
 
 export interface SnapshotterOptions {
@@ -98,10 +101,15 @@ export class StoredSnapshotter {
   readonly #sync: BackgroundSync;
   /** Names, parents first. */
   readonly #doubtful: Set<string>;
+  readonly #lost: LostStorage;
   #cleaning: Promise<void> = Promise.resolve();
   #closing = false;
 
-  private constructor({ root, storage, warn, staging }: SnapshotterOptions, records: SnapshotRecords) {
+  private constructor(
+    { root, storage, warn, staging }: SnapshotterOptions,
+    records: SnapshotRecords,
+    ids: readonly number[],
+  ) {
     this.capabilities = storage.capabilities;
     if (staging !== undefined) this.staging = staging;
     this.#doubtful = new Set(records.unsynced().flatMap(({ name, boot }) => (boot === this.#boot ? [] : [name])));
@@ -114,6 +122,7 @@ export class StoredSnapshotter {
     this.#records = records;
     this.#storage = storage;
     this.#warn = warn;
+    this.#lost = LostStorage.find({ records, storage, warn }, ids);
   }
 
   /** Opens what is at `root` or starts anew, and deletes leftovers in the background. Errors of {@link SnapshotRecords.open}. */
@@ -122,13 +131,16 @@ export class StoredSnapshotter {
     const records = await SnapshotRecords.open(join(options.root, 'metadata.db'), (message) =>
       warn(message, undefined),
     );
+    let snapshotter: StoredSnapshotter;
     try {
-      for (const id of await storage.ids()) records.skipId(id);
+      const ids = await storage.ids();
+      for (const id of ids) records.skipId(id);
+      snapshotter = new StoredSnapshotter(options, records, ids);
+      await snapshotter.#restoreLost();
     } catch (error) {
       await records.close();
       throw error;
     }
-    const snapshotter = new StoredSnapshotter(options, records);
     snapshotter.#sync.wake();
     snapshotter.cleanup().catch((error: unknown) => warn('leftovers of former runs cannot be listed', error));
     return snapshotter;
@@ -212,6 +224,7 @@ export class StoredSnapshotter {
     await this.#sync.flush();
     await this.#records.markSynced([record.id]);
     this.#doubtful.delete(name);
+    await this.#restoreLost();
   }
 
   async remove(key: string): Promise<void> {
@@ -237,6 +250,11 @@ export class StoredSnapshotter {
     await this.#cleaning;
     await this.#sync.close();
     await this.#records.close();
+  }
+
+  #restoreLost(): Promise<void> {
+    const doubtful = this.#records.unsynced().filter(({ name }) => this.#doubtful.has(name));
+    return this.#lost.restore(new Set(doubtful.map(({ id }) => id)));
   }
 
   #layer({ id, kind, labels }: SnapshotRecord): Layer {

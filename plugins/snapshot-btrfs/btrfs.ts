@@ -78,6 +78,10 @@ class BtrfsStorage implements SnapshotStorage {
   ids(): Promise<readonly number[]> {
     return this.#directories.ids();
   }
+
+  isWhole({ id }: Layer): boolean {
+    return this.#directories.has(id);
+  }
 }
 
 export interface BtrfsOptions {

@@ -3,7 +3,7 @@
  * with what it adds to its parent in `fs` and, while active, the kernel's
  * scratch space in `work`. Committing moves nothing.
  */
-import { chmodSync, chownSync, mkdirSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Snapshotter } from '../../kernel/contracts/snapshots.js';
 import { overlayLowers, overlayPath } from '../../lib/linux/overlay.js';
@@ -75,6 +75,10 @@ export class OverlayStorage implements SnapshotStorage {
 
   ids(): Promise<readonly number[]> {
     return this.#directories.ids();
+  }
+
+  isWhole({ id }: Layer): boolean {
+    return this.#directories.has(id) && existsSync(this.#work(id));
   }
 
   #work(id: number): string {

@@ -52,6 +52,10 @@ class VfsStorage implements SnapshotStorage {
   ids(): Promise<readonly number[]> {
     return this.#directories.ids();
   }
+
+  isWhole({ id }: Layer): boolean {
+    return this.#directories.has(id);
+  }
 }
 
 export interface VfsOptions {
