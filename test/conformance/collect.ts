@@ -1,6 +1,5 @@
 /** A test runner for the command line: kits register their checks with it, and it runs them one after another. */
-import { messageOf } from '../../kernel/errors.js';
-import type { Runner, TestContext } from './runner.js';
+import { type Runner, reasonOf, type TestContext } from './runner.js';
 
 export interface CheckResult {
   /** Titles from the kit down to the check. */
@@ -15,10 +14,6 @@ interface Check {
   readonly path: readonly string[];
   readonly body: (context: TestContext) => Promise<void>;
 }
-
-/** Of a check that failed and left what could not be released, both. */
-const reasonOf = (error: unknown): string =>
-  error instanceof SuppressedError ? `${reasonOf(error.suppressed)}; then ${reasonOf(error.error)}` : messageOf(error);
 
 export class CollectingRunner implements Runner {
   readonly #checks: Check[] = [];

@@ -187,7 +187,11 @@ export class TaskHandle {
 
   /** Kills and deletes what there is of it. */
   async end(): Promise<void> {
-    if ((await this.status()) !== 'stopped') await this.kill(9);
+    if ((await this.status()) !== 'stopped')
+      await this.kill(9).catch((error: unknown) => {
+        // It may have ended by itself meanwhile.
+        if (!hasCode(error, 'NOT_FOUND')) throw error;
+      });
     await this.wait();
     await this.delete();
   }
