@@ -27,7 +27,7 @@ const lender = () =>
 const config = `[proxy_plugins.pods]
 type = "sandbox"
 address = "${address}"
-connect_timeout = 0.5
+connect_timeout = 3
 `;
 const daemon = await Daemon.start({ kind: 'keelsond', config });
 after(() => daemon[Symbol.asyncDispose]());
