@@ -9,34 +9,29 @@ import type { Layer, SnapshotStorage, SnapshotterOptions } from './snapshotter.j
 export interface LostStorageOptions {
   readonly records: SnapshotRecords;
   readonly storage: SnapshotStorage;
+  readonly layerOf: (record: SnapshotRecord) => Layer;
   readonly warn: SnapshotterOptions['warn'];
 }
 
 export class LostStorage {
   readonly #options: LostStorageOptions;
-  readonly #names = new Set<string>();
-
-  private constructor(options: LostStorageOptions) {
-    this.#options = options;
-  }
+  readonly #names: Set<string>;
 
   /** `ids`: those that storage exists for. */
-  static find(options: LostStorageOptions, ids: readonly number[]): LostStorage {
-    const lost = new LostStorage(options);
+  constructor(options: LostStorageOptions, ids: readonly number[]) {
     const { records, storage } = options;
     const there = new Set(ids);
-    for (const record of records.writable()) {
-      const isThere = there.has(record.id) && (storage.isWhole?.(lost.#layer(record)) ?? true);
-      if (!isThere) lost.#names.add(record.name);
-    }
-    return lost;
+    const isLost = (id: number): boolean => !there.has(id) || storage.isWhole?.(id) === false;
+    this.#options = options;
+    this.#names = new Set(records.active().flatMap(({ id, name }) => (isLost(id) ? [name] : [])));
   }
 
-  /** Makes it again, as new, where nothing below is among `doubtful`; those come when that is settled. */
+  /** Makes it again, as new, where nothing below is among `doubtful`; the others have their turn when that is settled. */
   async restore(doubtful: ReadonlySet<number>): Promise<void> {
+    const { records, layerOf } = this.#options;
     for (const name of this.#names) {
-      const record = this.#options.records.find(name);
-      const layer = record && this.#layer(record);
+      const record = records.find(name);
+      const layer = record && layerOf(record);
       if (layer?.ancestors.some((id) => doubtful.has(id))) continue;
       this.#names.delete(name);
       if (layer?.kind === 'active') await this.#make(name, layer);
@@ -48,13 +43,12 @@ export class LostStorage {
     try {
       await storage.destroy(layer.id);
       await storage.create(layer);
-      warn(`snapshot "${name}" is as new again: its files were not on disk when the machine went down`, undefined);
+      warn(
+        `snapshot "${name}" is as new again: its files were lost, as when the machine goes down before they are on disk`,
+        undefined,
+      );
     } catch (error) {
       warn(`the storage of snapshot "${name}" is missing and cannot be made again: remove the snapshot`, error);
     }
-  }
-
-  #layer({ id, kind, labels }: SnapshotRecord): Layer {
-    return { id, kind, labels, ancestors: this.#options.records.ancestors(id) };
   }
 }

@@ -213,9 +213,10 @@ export class SnapshotRecords {
     }
   }
 
-  /** Active snapshots. */
-  writable(): readonly SnapshotRecord[] {
-    return this.#database.all(`${SELECT} WHERE s.kind = 'active'`).map(toRecord);
+  /** Those that are being written. */
+  active(): readonly Pick<SnapshotRecord, 'id' | 'name'>[] {
+    const rows = this.#database.all("SELECT id, name FROM snapshots WHERE kind = 'active'");
+    return rows.map((row) => ({ id: size(row, 'id'), name: text(row, 'name') }));
   }
 
   /** The parent that a new snapshot may have. NOT_FOUND; INVALID_ARGUMENT unless it is committed. */

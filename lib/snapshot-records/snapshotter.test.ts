@@ -143,21 +143,26 @@ describe('a stored snapshotter', () => {
   });
 });
 
-describe('files of committed snapshots', () => {
-  const open = async (root: string, boot: string, storage = new FakeStorage()) => {
-    process.env.KEELSON_TEST_BOOT_ID = boot;
-    try {
-      return await StoredSnapshotter.open({ root, storage, warn: (message) => assert.fail(message) });
-    } finally {
-      delete process.env.KEELSON_TEST_BOOT_ID;
-    }
-  };
+async function openOnBoot(
+  root: string,
+  boot: string,
+  storage = new FakeStorage(),
+  warn: (message: string) => void = (message) => assert.fail(message),
+): Promise<StoredSnapshotter> {
+  process.env.KEELSON_TEST_BOOT_ID = boot;
+  try {
+    return await StoredSnapshotter.open({ root, storage, warn });
+  } finally {
+    delete process.env.KEELSON_TEST_BOOT_ID;
+  }
+}
 
+describe('files of committed snapshots', () => {
   it('are in doubt after another boot until they have been flushed, which happens by itself', async () => {
     await using directory = await scratch('stored');
     const flushed = Promise.withResolvers<void>();
     const storage = new FakeStorage();
-    const first = await open(directory.path, 'one', storage);
+    const first = await openOnBoot(directory.path, 'one', storage);
     for (const [name, parent] of [
       ['base', ''],
       ['top', 'base'],
@@ -166,7 +171,7 @@ describe('files of committed snapshots', () => {
       await first.commit(name, 'key');
     }
     await first.close();
-    const doubtful = await open(directory.path, 'two', storage);
+    const doubtful = await openOnBoot(directory.path, 'two', storage);
     assert.deepEqual(doubtful.unsynced(), ['base', 'top']);
     await doubtful.remove('top');
     assert.deepEqual(doubtful.unsynced(), ['base']);
@@ -178,15 +183,17 @@ describe('files of committed snapshots', () => {
     await doubtful.commit('again', 'key');
     await flushed.promise;
     await doubtful.close();
-    const third = await open(directory.path, 'three', storage);
+    const third = await openOnBoot(directory.path, 'three', storage);
     assert.deepEqual(third.unsynced(), []);
     await third.close();
   });
+});
 
-  it('of active ones may be lost with all storage, which is made again once nothing below is in doubt', async () => {
+describe('lost storage of active snapshots', () => {
+  it('is made again once nothing below is in doubt', async () => {
     await using directory = await scratch('stored');
     const storage = new FakeStorage();
-    const first = await open(directory.path, 'one', storage);
+    const first = await openOnBoot(directory.path, 'one', storage);
     await first.prepare('key', '');
     await first.commit('base', 'key');
     await first.prepare('alone', '');
@@ -195,30 +202,34 @@ describe('files of committed snapshots', () => {
     await first.close();
     storage.stored.clear();
     const told: string[] = [];
-    process.env.KEELSON_TEST_BOOT_ID = 'two';
-    const warn = (message: string): void => void told.push(message);
-    const second = await StoredSnapshotter.open({ root: directory.path, storage, warn });
-    delete process.env.KEELSON_TEST_BOOT_ID;
+    const second = await openOnBoot(directory.path, 'two', storage, (message) => told.push(message));
     assert.deepEqual([...storage.stored], [2]);
-    assert.match(told.join('\n'), /^snapshot "alone" is as new again: its files were not on disk/);
+    assert.match(told.join('\n'), /^snapshot "alone" is as new again: its files were lost/);
     await second.remove('removed');
+    const inDoubt: string[] = [];
+    const create = storage.create.bind(storage);
+    storage.create = async (layer) => {
+      inDoubt.push(`${layer.id}: ${second.unsynced()}`);
+      await create(layer);
+    };
     await second.rebuild('base', async () => assert.deepEqual([...storage.stored], [2, 1]));
+    // Who waits for the end of the doubt finds the storage there.
+    assert.deepEqual(inDoubt, ['1: base', '3: base']);
     assert.deepEqual([...storage.stored], [2, 1, 3]);
     assert.equal(told.length, 2);
     await second.close();
   });
 
-  it('that cannot be made again are told of, and hinder nobody', async () => {
+  it('that cannot be made again is told of, and hinders nobody', async () => {
     const storage = new FakeStorage();
     await using directory = await scratch('stored');
-    const first = await open(directory.path, 'one', storage);
+    const first = await openOnBoot(directory.path, 'one', storage);
     await first.prepare('key', '');
     await first.close();
     storage.stored.clear();
     storage.failing.add('create');
     const told: string[] = [];
-    const warn = (message: string): void => void told.push(message);
-    const second = await StoredSnapshotter.open({ root: directory.path, storage, warn });
+    const second = await openOnBoot(directory.path, 'two', storage, (message) => told.push(message));
     await second.remove('key');
     assert.match(told.join('\n'), /^the storage of snapshot "key" is missing and cannot be made again/);
     await second.close();

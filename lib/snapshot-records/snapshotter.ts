@@ -50,8 +50,11 @@ export interface SnapshotStorage {
   destroy(id: number, apart?: boolean): Promise<void>;
   /** The ids that storage exists for. */
   ids(): Promise<readonly number[]>;
-  /** Whether all that `create` makes is there, of which a power cut may leave a part. Default: if there is any. */
-  isWhole?(layer: Layer): boolean;
+  /**
+   * Whether an active snapshot has what `create` makes last, without which it holds no files yet: a power cut may
+   * leave a part. What is not whole is destroyed and made again. Default: it is whole when its id is among `ids`.
+   */
+  isWhole?(id: number): boolean;
 }
 
 export interface SnapshotterOptions {
@@ -122,7 +125,7 @@ export class StoredSnapshotter {
     this.#records = records;
     this.#storage = storage;
     this.#warn = warn;
-    this.#lost = LostStorage.find({ records, storage, warn }, ids);
+    this.#lost = new LostStorage({ records, storage, warn, layerOf: (record) => this.#layer(record) }, ids);
   }
 
   /** Opens what is at `root` or starts anew, and deletes leftovers in the background. Errors of {@link SnapshotRecords.open}. */
@@ -223,8 +226,9 @@ export class StoredSnapshotter {
     await this.#storage.freeze?.(layer);
     await this.#sync.flush();
     await this.#records.markSynced([record.id]);
-    this.#doubtful.delete(name);
+    // Before the doubt is over: who waits for its end gets mounts.
     await this.#restoreLost();
+    this.#doubtful.delete(name);
   }
 
   async remove(key: string): Promise<void> {

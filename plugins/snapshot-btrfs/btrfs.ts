@@ -79,7 +79,7 @@ class BtrfsStorage implements SnapshotStorage {
     return this.#directories.ids();
   }
 
-  isWhole({ id }: Layer): boolean {
+  isWhole(id: number): boolean {
     return this.#directories.has(id);
   }
 }

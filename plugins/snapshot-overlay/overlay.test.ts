@@ -97,18 +97,19 @@ describe('overlay snapshotter', () => {
       assert.deepEqual(readdirSync(join(root, 'snapshots')), ['1']);
     }));
 
-  it('makes again what a power cut took or left half made, and leaves alone what is whole', async () => {
+  it('makes again what a power cut took or left half made, and leaves alone what has files', async () => {
     await using directory = await scratch('overlay');
     const told: string[] = [];
     const open = (): Promise<Overlay> =>
       openOverlay(directory.path, { options: ['index=off'], warn: (message) => told.push(message) });
     const first = await open();
     await chain(first, directory.path, 2);
-    for (const key of ['whole', 'half', 'gone']) await first.prepare(key, 'layer 2');
+    for (const key of ['damaged', 'half', 'gone']) await first.prepare(key, 'layer 2');
     await first.close();
     const at = (...names: readonly string[]): string => join(directory.path, 'snapshots', ...names);
     writeFileSync(at('3', 'fs', 'kept'), '');
-    rmSync(at('4', 'work'), { recursive: true });
+    rmSync(at('3', 'work'), { recursive: true });
+    rmSync(at('4', 'fs'), { recursive: true });
     rmSync(at('5'), { recursive: true });
     const second = await open();
     assert.equal(told.join('\n').match(/"(half|gone)" is as new again/g)?.length, 2);

@@ -3,7 +3,7 @@
  * with what it adds to its parent in `fs` and, while active, the kernel's
  * scratch space in `work`. Committing moves nothing.
  */
-import { chmodSync, chownSync, existsSync, mkdirSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Snapshotter } from '../../kernel/contracts/snapshots.js';
 import { overlayLowers, overlayPath } from '../../lib/linux/overlay.js';
@@ -44,12 +44,13 @@ export class OverlayStorage implements SnapshotStorage {
     if (kind === 'view' && parent !== undefined) return;
     const model = parent === undefined ? undefined : this.#directories.rootOf(parent);
     mkdirSync(this.#directories.path(id), { mode: 0o700 });
+    // First, so that a power cut leaves no place for files that cannot be mounted.
+    if (kind === 'active') mkdirSync(this.#work(id), { mode: 0o711 });
     const upper = this.#directories.files(id);
     mkdirSync(upper);
     // The root of an overlay shows the attributes of its topmost directory.
     chmodSync(upper, model === undefined ? 0o755 : model.mode & PERMISSIONS);
     if (model !== undefined && (model.uid !== 0 || model.gid !== 0)) chownSync(upper, model.uid, model.gid);
-    if (kind === 'active') mkdirSync(this.#work(id), { mode: 0o711 });
   }
 
   measure({ id }: Layer): Promise<TreeUsage> {
@@ -77,8 +78,8 @@ export class OverlayStorage implements SnapshotStorage {
     return this.#directories.ids();
   }
 
-  isWhole({ id }: Layer): boolean {
-    return this.#directories.has(id) && existsSync(this.#work(id));
+  isWhole(id: number): boolean {
+    return this.#directories.has(id);
   }
 
   #work(id: number): string {

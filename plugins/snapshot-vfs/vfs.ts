@@ -53,7 +53,7 @@ class VfsStorage implements SnapshotStorage {
     return this.#directories.ids();
   }
 
-  isWhole({ id }: Layer): boolean {
+  isWhole(id: number): boolean {
     return this.#directories.has(id);
   }
 }

@@ -1,5 +1,6 @@
 /** A test runner for the command line: kits register their checks with it, and it runs them one after another. */
-import { type Runner, reasonOf, type TestContext } from './runner.js';
+import { messageOf } from '../../kernel/errors.js';
+import type { Runner, TestContext } from './runner.js';
 
 export interface CheckResult {
   /** Titles from the kit down to the check. */
@@ -66,7 +67,7 @@ export class CollectingRunner implements Runner {
       await Promise.race([body({ skip }), late]);
       return skipped === undefined ? done('pass') : done('skip', skipped);
     } catch (error) {
-      return done('fail', reasonOf(error));
+      return done('fail', messageOf(error));
     } finally {
       clearTimeout(timer);
     }

@@ -22,7 +22,7 @@ export interface Subject {
 }
 
 /** Of a check that failed and left what could not be released, both. */
-export const reasonOf = (error: unknown): string =>
+const reasonOf = (error: unknown): string =>
   error instanceof SuppressedError ? `${reasonOf(error.suppressed)}; then ${reasonOf(error.error)}` : messageOf(error);
 
 /** Test runners show neither of the two. */
