@@ -10,12 +10,13 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
+import { isErrno } from '../lib/errno.js';
 import { processesOf, RUN_VARIABLE, type TestRun, traces } from './harness/leaks.js';
 
 /** Milliseconds that a single test may take. */
 const TEST_TIMEOUT = 180_000;
 /** Milliseconds that the whole run may take. */
-const RUN_TIMEOUT = 27 * 60_000;
+const RUN_TIMEOUT = 28 * 60_000;
 const CONCURRENCY = 2;
 /** Of the test data's filesystem; it takes only the memory that is written. */
 const DISK_SIZE = '12G';
@@ -105,9 +106,18 @@ function mountTestDirectory(): string {
   return path;
 }
 
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    // It has ended by itself meanwhile.
+    if (!isErrno(error, 'ESRCH')) throw error;
+  }
+}
+
 /** Ends what still runs, which the leak check has told or an interrupt has left, and removes the directory. */
 async function removeTestDirectory(path: string, testRun: TestRun): Promise<void> {
-  for (const { pid } of await processesOf(testRun)) process.kill(pid, 'SIGKILL');
+  for (const { pid } of await processesOf(testRun)) kill(pid);
   execFileSync('umount', ['--lazy', join(path, 't')]);
   execFileSync('umount', ['--lazy', path]);
   rmSync(path, { recursive: true });

@@ -15,8 +15,9 @@ import {
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
+import type { ContentInfo } from '../../kernel/contracts/content.js';
 import type { CompareTrees } from '../../kernel/contracts/diff.js';
-import type { Descriptor } from '../../kernel/contracts/scope.js';
+import type { Descriptor, Scope } from '../../kernel/contracts/scope.js';
 import type { Mount } from '../../kernel/contracts/snapshots.js';
 import { hasCode } from '../../kernel/errors.js';
 import { digestOf } from '../../lib/digest.js';
@@ -24,10 +25,12 @@ import { mountsWithin, withMounts } from '../../lib/linux/mount.js';
 import { OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD } from '../../lib/oci/media-types.js';
 import { copyTree } from '../../lib/tree/jobs.js';
 import { succeed } from '../../test/harness/command.js';
+import { MemoryContent } from '../../test/harness/content.js';
 import { imageLayout } from '../../test/harness/images.js';
 import { type Scratch, scratch } from '../../test/harness/scratch.js';
 import { describeTree, type TreeEntry, treeDifferences } from '../../test/harness/tree.js';
 import { bind, TestDiffer } from '../../test/harness/unpack.js';
+import { LayerComparer } from './compare/compare.js';
 
 const SCOPE = { namespace: 'test' };
 
@@ -43,6 +46,16 @@ after(async () => {
   await differ[Symbol.asyncDispose]();
   await dir[Symbol.asyncDispose]();
 });
+
+/** Once, if told so, a collection comes between finding that a blob is there and asking about it. */
+class CollectedAtOnce extends MemoryContent {
+  collects = false;
+
+  override async info(scope: Scope, digest: string): Promise<ContentInfo> {
+    if (this.collects) this.collects = !this.blobs.delete(digest);
+    return super.info(scope, digest);
+  }
+}
 
 const bytesOf = ({ digest }: Descriptor): Buffer => differ.content.blobs.get(digest)?.bytes ?? Buffer.alloc(0);
 
@@ -159,6 +172,18 @@ describe('two plain trees', () => {
     await assert.rejects(refused, (error) => hasCode(error, 'UNIMPLEMENTED'));
     const missing = compare({ lower: [], upper: [bind(join(dir.path, 'missing'))] });
     await assert.rejects(missing, (error) => hasCode(error, 'NOT_FOUND'));
+  });
+
+  test('a layer that is there already, and collected before it can be told of, is made again', async () => {
+    const content = new CollectedAtOnce();
+    const comparer = new LayerComparer(content, dir.path);
+    const trees = { lower: [bind(lower)], upper: [bind(upper)], sourceDateEpoch: 0n };
+    const first = await comparer.compare(SCOPE, trees);
+    content.collects = true;
+    assert.deepEqual(await comparer.compare(SCOPE, trees), first);
+    assert.ok(content.blobs.has(first.digest));
+    assert.equal(content.collects, false);
+    assert.deepEqual([...content.ingests.keys()], []);
   });
 
   test('a given ref starts over, and stays for another try when this one fails', async () => {

@@ -7,7 +7,7 @@ import { type Ctr, eventually, run } from '../harness/index.js';
 import { SNAPSHOTTERS, type Snapshotter, startWorld } from './world.js';
 
 const DIST = new URL('../../../bin/dist', import.meta.url).pathname;
-const { daemon, host, image } = await startWorld(['debian'], { kind: 'keelsond' });
+const { daemon, host, image } = await startWorld(['layered'], { kind: 'keelsond' });
 
 /** Those of the image, configuration and manifest left out. */
 async function layersHere(ctr: Ctr): Promise<number> {
@@ -44,35 +44,35 @@ for (const snapshotter of SNAPSHOTTERS) {
     test('by a client, layer by layer: by the label of the image, then by that of the namespace', async () => {
       const ctr = daemon.ctr(`discards-${snapshotter}`);
       const pull = ['images', 'pull', '--plain-http', '--snapshotter', snapshotter];
-      await ctr.ok(...pull, '--label', `${DISCARD_UNPACKED}=true`, image.debian);
+      await ctr.ok(...pull, '--label', `${DISCARD_UNPACKED}=true`, image.layered);
       await gone(ctr);
       assert.match(await ctr.ok('images', 'check', '--snapshotter', snapshotter), /incomplete \(1\/6\).* true/);
       await isUnpacked(ctr, snapshotter);
       const archive = join(daemon.directory, `${ctr.namespace}.tar`);
-      assert.match(await ctr.fails('images', 'push', '--plain-http', `${host}/copy:1`, image.debian), /not found/);
-      assert.match(await ctr.fails('images', 'export', archive, image.debian), /not found/);
+      assert.match(await ctr.fails('images', 'push', '--plain-http', `${host}/copy:1`, image.layered), /not found/);
+      assert.match(await ctr.fails('images', 'export', archive, image.layered), /not found/);
 
-      await ctr.ok(...pull, image.debian);
+      await ctr.ok(...pull, image.layered);
       assert.equal(await layersHere(ctr), 5, 'not asked for any more');
       assert.match(await ctr.ok('images', 'check', '--snapshotter', snapshotter), /complete \(6\/6\)/);
       await ctr.ok('namespaces', 'label', ctr.namespace, `${DISCARD_UNPACKED}=true`);
       await gone(ctr);
-      await ctr.ok('images', 'rm', '--sync', image.debian);
+      await ctr.ok('images', 'rm', '--sync', image.layered);
       assert.equal(await ctr.ok('content', 'ls', '--quiet'), '');
     });
 
     test('by the daemon: neither pushed nor exported, and fetched again where they are needed', async () => {
       const ctr = daemon.ctr(`discards-pulled-${snapshotter}`);
       const pull = ['pull', '--plain-http', '--label', `${DISCARD_UNPACKED}=true`, '--snapshotter'];
-      assert.equal((await dist(ctr, ...pull, snapshotter, image.debian)).code, 0);
+      assert.equal((await dist(ctr, ...pull, snapshotter, image.layered)).code, 0);
       await gone(ctr);
       await isUnpacked(ctr, snapshotter);
-      await refused(ctr, 'push', '--plain-http', `${host}/copy:1`, image.debian);
-      await refused(ctr, 'export', join(daemon.directory, `${ctr.namespace}.tar`), image.debian);
+      await refused(ctr, 'push', '--plain-http', `${host}/copy:1`, image.layered);
+      await refused(ctr, 'export', join(daemon.directory, `${ctr.namespace}.tar`), image.layered);
       const [other = snapshotter] = SNAPSHOTTERS.filter((one) => one !== snapshotter);
-      assert.equal((await dist(ctr, ...pull, other, image.debian)).code, 0);
+      assert.equal((await dist(ctr, ...pull, other, image.layered)).code, 0);
       await isUnpacked(ctr, other);
-      await ctr.ok('images', 'rm', '--sync', image.debian);
+      await ctr.ok('images', 'rm', '--sync', image.layered);
     });
   });
 }

@@ -32,7 +32,7 @@ export interface World {
 export async function startWorld(images: readonly ImageName[], options: DaemonOptions = {}): Promise<World> {
   const registry = await startRegistry();
   after(() => registry[Symbol.asyncDispose]());
-  const image = { busybox: '', node: '', debian: '' };
+  const image = { busybox: '', layered: '', node: '', debian: '' };
   for (const name of images) image[name] = await registry.push(await imageLayout(name), `test/${name}`);
   const daemon = await Daemon.start(options);
   after(() => daemon[Symbol.asyncDispose]());

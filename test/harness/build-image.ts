@@ -36,6 +36,16 @@ async function busybox(work: string): Promise<ImageSource> {
   return { layers: [{ tree: root }], command: ['sh'], env: ['PATH=/bin', 'ORIGIN=image'] };
 }
 
+async function layered(work: string): Promise<ImageSource> {
+  const { layers, ...rest } = await busybox(work);
+  const above = ['first', 'second', 'third', 'fourth'].map(async (name) => {
+    const layer = await tree(work, name, ['etc']);
+    await writeFile(join(layer, 'etc', name), name);
+    return { tree: layer };
+  });
+  return { layers: [...layers, ...(await Promise.all(above))], ...rest };
+}
+
 /** The shared libraries and the loader that ldd(1) names for a program. */
 async function librariesOf(program: string): Promise<string[]> {
   const listing = await succeed('ldd', [program]);
@@ -99,11 +109,16 @@ async function debian(work: string): Promise<ImageSource> {
   };
 }
 
-const SOURCES: Readonly<Record<ImageName, (work: string) => Promise<ImageSource>>> = { busybox, node, debian };
+const SOURCES: Readonly<Record<ImageName, (work: string) => Promise<ImageSource>>> = {
+  busybox,
+  layered,
+  node,
+  debian,
+};
 
 async function main(): Promise<void> {
   const [name, layout] = z
-    .tuple([z.enum(['busybox', 'node', 'debian']), z.string().startsWith('/')])
+    .tuple([z.enum(['busybox', 'layered', 'node', 'debian']), z.string().startsWith('/')])
     .parse(process.argv.slice(2));
   if (existsSync(layout)) return;
   const work = await mkdtemp(`${layout}-`);

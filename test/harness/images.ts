@@ -10,11 +10,12 @@ import { succeed } from './command.js';
 
 /**
  * - `busybox`: one layer, static; runs `sh`.
+ * - `layered`: five layers, the first of them busybox, the others a file each.
  * - `node`: the pinned Node with the libraries it needs; two layers.
  * - `debian`: a Debian userland, its big programs, odd files of every kind, and
  *   a layer of whiteouts and replacements; above 100 MB compressed.
  */
-export type ImageName = 'busybox' | 'node' | 'debian';
+export type ImageName = 'busybox' | 'layered' | 'node' | 'debian';
 
 const builder = fileURLToPath(new URL('./build-image.js', import.meta.url));
 

@@ -106,12 +106,21 @@ export class LayerComparer {
   }
 
   async #ingest(scope: Scope, trees: CompareTrees, sides: Sides): Promise<ContentInfo> {
+    for (;;) {
+      const { digest, labels, info } = await this.#write(scope, trees, sides);
+      const layer = info ?? (await this.#alreadyThere(scope, digest, labels));
+      if (layer) return layer;
+    }
+  }
+
+  /** Without the information when the namespace has such a layer already. */
+  async #write(scope: Scope, trees: CompareTrees, sides: Sides) {
     const ref = trees.ref ?? `diff-${randomUUID()}`;
     const writer = await this.#content.writer(scope, { ref });
     try {
       await writer.truncate(0);
-      const diffId = await writeLayer(writer, sides, trees, scope.signal);
-      return await this.#commit(scope, writer, { ...trees.labels, [UNCOMPRESSED]: diffId });
+      const labels = { ...trees.labels, [UNCOMPRESSED]: await writeLayer(writer, sides, trees, scope.signal) };
+      return await this.#commit(writer, labels);
     } catch (error) {
       await writer.close();
       if (trees.ref === undefined) await this.#content.abort(scope, ref);
@@ -119,16 +128,26 @@ export class LayerComparer {
     }
   }
 
-  async #commit(scope: Scope, writer: ContentWriter, labels: Labels): Promise<ContentInfo> {
+  async #commit(writer: ContentWriter, labels: Labels) {
     const digest = writer.digest();
     try {
-      return await writer.commit({ expected: digest, labels });
+      return { digest, labels, info: await writer.commit({ expected: digest, labels }) };
     } catch (error) {
       if (!hasCode(error, 'ALREADY_EXISTS')) throw error;
       await writer.close();
+      return { digest, labels };
     }
-    const info = await this.#content.info(scope, digest);
-    if (info.labels[UNCOMPRESSED] !== undefined) return info;
-    return this.#content.update(scope, digest, labels, [`labels.${UNCOMPRESSED}`]);
+  }
+
+  /** With the label that says what it unpacks to. Undefined when nobody held it and it has been collected meanwhile. */
+  async #alreadyThere(scope: Scope, digest: string, labels: Labels): Promise<ContentInfo | undefined> {
+    try {
+      const info = await this.#content.info(scope, digest);
+      if (info.labels[UNCOMPRESSED] !== undefined) return info;
+      return await this.#content.update(scope, digest, labels, [`labels.${UNCOMPRESSED}`]);
+    } catch (error) {
+      if (!hasCode(error, 'NOT_FOUND')) throw error;
+      return undefined;
+    }
   }
 }
