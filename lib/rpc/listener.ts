@@ -3,7 +3,17 @@
  * reach: it is made inside a fresh private directory, gets its rights there,
  * and only then is renamed to its address (unix(7), rename(2)).
  */
-import { chmodSync, chownSync, lstatSync, mkdirSync, mkdtempSync, renameSync, rmSync, unlinkSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  unlinkSync,
+} from 'node:fs';
 import { connect, type Server } from 'node:net';
 import { dirname, isAbsolute, join } from 'node:path';
 import { failedPrecondition, invalidArgument } from '../../kernel/errors.js';
@@ -95,12 +105,12 @@ async function bind(server: Server, { path, uid, gid }: SocketAddress): Promise<
     chmodSync(staged, SOCKET_MODE);
     const { ino } = lstatSync(staged, { bigint: true });
     renameSync(staged, path);
+    rmdirSync(staging);
     return ino;
   } catch (error) {
     stopAccepting(server);
-    throw error;
-  } finally {
     rmSync(staging, { recursive: true, force: true });
+    throw error;
   }
 }
 

@@ -22,8 +22,10 @@ const HEADERS = { ':status': 200, 'content-type': 'application/grpc+proto' };
 /** Of requests: what says that a call is not for here. */
 const UNUSUAL = ['grpc-timeout', 'grpc-encoding'];
 
-export interface LaneLimits {
+export interface MessageLimits {
+  /** Bytes of one message; a larger one is RESOURCE_EXHAUSTED. */
   readonly maxReceive: number;
+  /** Bytes of one message; a larger one is RESOURCE_EXHAUSTED. */
   readonly maxSend: number;
 }
 
@@ -37,11 +39,11 @@ interface Served {
 
 export class Lane {
   readonly #calls: Calls;
-  readonly #limits: LaneLimits;
+  readonly #limits: MessageLimits;
   readonly #served = new Map<string, Served>();
   readonly #buffers = new MessageBuffers();
 
-  constructor(calls: Calls, limits: LaneLimits) {
+  constructor(calls: Calls, limits: MessageLimits) {
     this.#calls = calls;
     this.#limits = limits;
   }
@@ -168,7 +170,8 @@ function requireOpen(stream: ServerHttp2Stream): void {
   if (stream.destroyed || stream.closed) throw canceled('the caller went away');
 }
 
-function finish(stream: ServerHttp2Stream, { code, details }: Status): void {
+/** Ends the call, unless its caller has. */
+export function finish(stream: ServerHttp2Stream, { code, details }: Status): void {
   if (stream.destroyed || stream.closed) return;
   const trailers = { 'grpc-status': code, 'grpc-message': encodeURI(details) };
   if (!stream.headersSent) {

@@ -1,26 +1,26 @@
 /** The gRPC server: every service there is, as they come and go, on one unix socket. */
-import { EventEmitter, once } from 'node:events';
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { once } from 'node:events';
+import {
+  constants,
+  createServer as createHttp2Server,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
 import { createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-// Of grpc-js only what serves: its other half, which calls, takes as long to load again.
-import { Server } from '@grpc/grpc-js/build/src/server.js';
-import { ServerCredentials } from '@grpc/grpc-js/build/src/server-credentials.js';
 import type { Logger } from 'pino';
 import type { GrpcService } from '../../kernel/contracts/grpc.js';
-import { internal, type KeelsonError, unavailable, unimplemented } from '../../kernel/errors.js';
+import { type KeelsonError, unavailable, unimplemented } from '../../kernel/errors.js';
 import type { LiveMap } from '../../kernel/plugin.js';
-import type { MethodDefinition } from '../../lib/rpc/definition.js';
 import { type Listener, listenOnSocket, type SocketAddress } from '../../lib/rpc/listener.js';
 import { Calls } from './calls.js';
-import { Lane } from './lane.js';
-import { grpcMethod, type Invoke } from './methods.js';
+import { Lane, type MessageLimits } from './lane.js';
+import type { Invoke, Method } from './methods.js';
+import { OtherCalls } from './other-calls.js';
 
-export interface ServerLimits {
-  /** Bytes of one message; a larger one is RESOURCE_EXHAUSTED. */
-  readonly maxReceive: number;
-  /** Bytes of one message; a larger one is RESOURCE_EXHAUSTED. */
-  readonly maxSend: number;
+export interface ServerLimits extends MessageLimits {
   /** Milliseconds that calls get to end when the server stops. */
   readonly drain: number;
 }
@@ -28,10 +28,20 @@ export interface ServerLimits {
 /** Milliseconds for handlers to answer once told that the server stops now. */
 const LAST_GRACE = 250;
 
-/** Streams given up at once, and in a second, on one connection: more than anybody manages. */
+/**
+ * Streams given up at once, and in a second, on one connection: more than anybody manages. Node ends a connection on which
+ * clients give up streams again and again (a thousand, then 33 in a second). containerd's clients do just that: `ctr content
+ * get` gives up each of its reads, of 32 KB, once it has the bytes. Whoever can reach the socket needs no such means to do harm.
+ */
 const MOST_RESETS = 1_000_000;
 
-const identity = (bytes: Buffer): Buffer => bytes;
+/** As grpc-js has it: a header is as long as it is, and Node does badly at its own limit of a session's memory. */
+const HTTP2_OPTIONS = {
+  maxSendHeaderBlockLength: Number.MAX_SAFE_INTEGER,
+  maxSessionMemory: Number.MAX_SAFE_INTEGER,
+  streamResetBurst: MOST_RESETS,
+  streamResetRate: MOST_RESETS,
+};
 
 /** True when `done` came first. */
 const within = async (done: Promise<void>, millis: number): Promise<boolean> => {
@@ -45,41 +55,21 @@ const within = async (done: Promise<void>, millis: number): Promise<boolean> => 
 };
 
 /**
- * Node ends a connection on which clients give up streams again and again (a
- * thousand, then 33 in a second). containerd's clients do just that: `ctr
- * content get` gives up each of its reads, of 32 KB, once it has the bytes.
- * Whoever can reach the socket needs no such means to do harm. grpc-js offers
- * no option for this; its object of HTTP/2 options is changed instead.
+ * Calls it once the peer has said something, as every client does at once (RFC 9113, 3.4): a connection that only looks
+ * whether somebody answers costs no HTTP/2 session, which is most of what a connection costs.
  */
-function allowResets(server: Server): void {
-  const options: unknown = Reflect.get(server, 'commonServerOptions');
-  if (typeof options !== 'object' || options === null)
-    throw internal('grpc-js has no place for HTTP/2 options any more');
-  Object.assign(options, { streamResetBurst: MOST_RESETS, streamResetRate: MOST_RESETS });
-}
-
-/**
- * Puts `lane` in front of grpc-js on the server that it has just made for connections. It gives no access to that one;
- * its own table of servers is read instead.
- */
-function putInFront(server: Server, lane: Lane): void {
-  const servers: unknown = Reflect.get(server, 'http2Servers');
-  const [last] = servers instanceof Map ? [...servers.keys()].slice(-1) : [];
-  const [theirs] = last instanceof EventEmitter ? last.listeners('stream') : [];
-  if (theirs === undefined) throw internal('grpc-js has no HTTP/2 server to be found any more');
-  last.removeAllListeners('stream');
-  last.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...rest: unknown[]) => {
-    if (!lane.take(stream, headers)) Reflect.apply(theirs, last, [stream, headers, ...rest]);
+function onceHeard(socket: Socket, heard: () => void): void {
+  // One that breaks before is closed, and that is all.
+  const ignore = (): void => {};
+  socket.on('error', ignore);
+  socket.once('readable', () => {
+    socket.off('error', ignore);
+    if (socket.readableLength > 0) heard();
+    else socket.destroy();
   });
 }
 
-interface Route {
-  readonly path: string;
-  readonly definition: MethodDefinition;
-  readonly invoke: Invoke;
-}
-
-function routesOf({ definition, handlers }: GrpcService): Route[] {
+function methodsOf({ definition, handlers }: GrpcService): Method[] {
   return Object.entries(definition.methods).flatMap(([key, method]) => {
     const handler = handlers[key];
     const path = `/${definition.fullName}/${method.name}`;
@@ -91,7 +81,7 @@ function routesOf({ definition, handlers }: GrpcService): Route[] {
 interface Served {
   /** Wire id of the plugin. */
   readonly owner: string;
-  readonly routes: readonly Route[];
+  readonly methods: readonly Method[];
 }
 
 export interface ServerParts {
@@ -104,28 +94,32 @@ export interface ServerParts {
 }
 
 export class GrpcServer {
-  readonly #server: Server;
+  readonly #http: Http2Server;
   readonly #parts: ServerParts;
   readonly #calls: Calls;
   readonly #lane: Lane;
+  readonly #others: OtherCalls;
   readonly #unwatch: () => void;
   /** By the full name of the service. */
   readonly #served = new Map<string, Served>();
   /** Of the connections that are open. */
   readonly #sockets = new Set<Socket>();
-  #connections: ReturnType<Server['createConnectionInjector']> | undefined;
+  readonly #sessions = new Set<ServerHttp2Session>();
   #listener: Listener | undefined;
 
   constructor(parts: ServerParts) {
     this.#parts = parts;
     this.#calls = new Calls(parts.log);
     this.#lane = new Lane(this.#calls, parts.limits);
-    this.#server = new Server({
-      'grpc.max_receive_message_length': parts.limits.maxReceive,
-      'grpc.max_send_message_length': parts.limits.maxSend,
-      'grpc.enable_channelz': 0,
-    });
-    allowResets(this.#server);
+    this.#others = new OtherCalls(this.#calls, parts);
+    this.#http = createHttp2Server(HTTP2_OPTIONS)
+      .on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+        if (!this.#lane.take(stream, headers)) this.#others.take(stream, headers);
+      })
+      .on('session', (session) => {
+        this.#sessions.add(session);
+        session.once('close', () => this.#sessions.delete(session));
+      });
     this.#serveAll();
     this.#unwatch = parts.services.watch({ added: () => this.#serveAll(), removed: (id) => this.#withdraw(id) });
   }
@@ -148,30 +142,28 @@ export class GrpcServer {
       this.#parts.log.error({ service: fullName, plugin: owner, refused: id }, 'two plugins serve one service');
       return;
     }
-    const routes = routesOf(service);
-    for (const route of routes) this.#register(route);
-    this.#served.set(fullName, { owner: id, routes });
+    const methods = methodsOf(service);
+    for (const method of methods) this.#register(method);
+    this.#served.set(fullName, { owner: id, methods });
   }
 
-  #register(route: Route): void {
-    const { kind, handle } = grpcMethod(this.#calls, route);
-    this.#server.unregister(route.path);
-    this.#server.register(route.path, handle, identity, identity, kind);
-    this.#lane.register(route);
+  #register(method: Method): void {
+    this.#others.register(method);
+    this.#lane.register(method);
   }
 
   /** New calls are refused, those under way get the drain time; other services notice nothing. */
   async #withdraw(id: string): Promise<void> {
     const left = [...this.#served].filter(([, { owner }]) => owner === id);
-    for (const [name, { routes }] of left) {
+    for (const [name, { methods }] of left) {
       const invoke = (): never => {
         throw this.#refusal(id, name);
       };
-      for (const route of routes) this.#register({ ...route, invoke });
+      for (const method of methods) this.#register({ ...method, invoke });
       this.#served.delete(name);
     }
     this.#serveAll();
-    const calls = this.#calls.to(new Set(left.flatMap(([, { routes }]) => routes.map(({ path }) => path))));
+    const calls = this.#calls.to(new Set(left.flatMap(([, { methods }]) => methods.map(({ path }) => path))));
     const ended = Promise.all(calls.map((call) => call.ended)).then(() => undefined);
     if (await within(ended, this.#parts.limits.drain)) return;
     for (const call of calls) call.abort(this.#refusal(id, call.path));
@@ -186,13 +178,10 @@ export class GrpcServer {
 
   /** Accepts connections. Errors as {@link listenOnSocket}. */
   async start(address: SocketAddress): Promise<void> {
-    const connections = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
-    this.#connections = connections;
-    putInFront(this.#server, this.#lane);
     const acceptor = createServer((socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
-      connections.injectConnection(socket);
+      onceHeard(socket, () => this.#http.emit('connection', socket));
     });
     this.#listener = await listenOnSocket(acceptor, address);
   }
@@ -213,13 +202,14 @@ export class GrpcServer {
     const left = this.#calls.paths();
     if (left.length > 0) this.#parts.log.warn({ calls: left }, 'calls did not end when told to');
     // What was answered last is still on its way; a connection without calls closes at once.
-    this.#connections?.drain(LAST_GRACE);
+    for (const session of this.#sessions) session.close();
     const closed = [...this.#sockets].map((socket) => once(socket, 'close'));
     await within(
       Promise.all(closed).then(() => undefined),
-      2 * LAST_GRACE,
+      LAST_GRACE,
     );
+    for (const session of this.#sessions) session.destroy(undefined, constants.NGHTTP2_CANCEL);
     for (const socket of this.#sockets) socket.destroy();
-    this.#server.forceShutdown();
+    this.#others.close();
   }
 }
