@@ -17,6 +17,7 @@ import { ERROR_CODES, hasCode, KeelsonError, notFound } from '../../kernel/error
 import { Registry } from '../../kernel/registry.js';
 import { type Handlers, implement } from '../../lib/rpc/definition.js';
 import { statusNumber } from '../../lib/rpc/status.js';
+import { eventually } from '../../test/harness/eventually.js';
 import { type Scratch, scratch } from '../../test/harness/scratch.js';
 import { GrpcServer } from './server.js';
 
@@ -34,14 +35,16 @@ const missing = async (): Promise<never> => {
 };
 
 /** What the handlers of the test saw. */
-const seen = { produced: 0, closed: 0, aborted: [] as unknown[] };
+const seen = { produced: 0, closed: 0, waiting: 0, aborted: [] as unknown[] };
 
 const version: Handlers<typeof VersionDefinition> = {
   async version(_request, call) {
     const fail = call.metadata('fail');
     if (fail === 'bug') throw new TypeError('x is not a function');
     if (fail === 'wait') {
+      seen.waiting += 1;
       await once(call.signal, 'abort');
+      seen.waiting -= 1;
       seen.aborted.push(call.signal.reason);
     }
     if (fail !== undefined)
@@ -141,9 +144,9 @@ after(async () => {
 const raw = async (
   headers: Record<string, string>,
   body: Buffer,
-  path = '/containerd.services.version.v1.Version/Version',
+  { path = '/containerd.services.version.v1.Version/Version', at = address } = {},
 ) => {
-  const session = connectHttp2('http://localhost', { createConnection: () => connectSocket(address) });
+  const session = connectHttp2('http://localhost', { createConnection: () => connectSocket(at) });
   try {
     const stream = session.request({
       ':method': 'POST',
@@ -210,13 +213,13 @@ test('a bug in a handler is INTERNAL and logged, and the server lives', async ()
 
 test('unknown services and methods are UNIMPLEMENTED', async () => {
   await assert.rejects(client.transfer.transfer({}), (error) => hasCode(error, 'UNIMPLEMENTED'));
-  assert.equal((await raw({}, frame(new Uint8Array()), '/a.B/C')).status, 12);
+  assert.equal((await raw({}, frame(new Uint8Array()), { path: '/a.B/C' })).status, 12);
 });
 
 test('bytes that are no message are INVALID_ARGUMENT', async () => {
   const path = '/containerd.services.images.v1.Images/Get';
   for (const body of [Uint8Array.of(0), Uint8Array.of(0x0a, 1, 0xff), new Uint8Array(1 << 20).fill(0x7b)]) {
-    assert.equal((await raw({}, frame(body), path)).status, 3);
+    assert.equal((await raw({}, frame(body), { path })).status, 3);
   }
 });
 
@@ -366,4 +369,27 @@ test('stopping ends streams at once and other calls after the drain time', async
     (error) => hasCode(error, 'UNAVAILABLE') && /second\.sock.*keelsond/.test(String(error)),
   );
   peer[Symbol.dispose]();
+});
+
+test('who says nothing, or nothing sensible, is let go of and harms nobody', async () => {
+  const at = join(dir.path, 'third.sock');
+  const third = await startServer(at);
+  const connected = async () => {
+    const socket = connectSocket(at);
+    await once(socket, 'connect');
+    return socket;
+  };
+  const silent = await Promise.all(Array.from({ length: 50 }, connected));
+  (await connected()).destroy();
+  const rude = await connected();
+  rude.end('GET / HTTP/1.1\r\n\r\n');
+  await once(rude.resume(), 'close');
+  const waiting = raw({ fail: 'wait' }, frame(new Uint8Array()), { at });
+  await eventually('the call', () => seen.waiting || undefined);
+  const order: string[] = [];
+  const closed = silent.map((socket) => once(socket.resume(), 'close').then(() => order.push('silent')));
+  const ended = waiting.then(() => order.push('call'));
+  await Promise.all([third.stop(), ended, ...closed]);
+  // Not when the call of somebody else has had its time.
+  assert.deepEqual(order, [...silent.map(() => 'silent'), 'call']);
 });

@@ -1,24 +1,15 @@
 /** The gRPC server: every service there is, as they come and go, on one unix socket. */
-import { once } from 'node:events';
-import {
-  constants,
-  createServer as createHttp2Server,
-  type Http2Server,
-  type IncomingHttpHeaders,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-} from 'node:http2';
-import { createServer, type Socket } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { GrpcService } from '../../kernel/contracts/grpc.js';
 import { type KeelsonError, unavailable, unimplemented } from '../../kernel/errors.js';
 import type { LiveMap } from '../../kernel/plugin.js';
 import { type Listener, listenOnSocket, type SocketAddress } from '../../lib/rpc/listener.js';
 import { Calls } from './calls.js';
+import { Connections } from './connections.js';
 import { Lane, type MessageLimits } from './lane.js';
 import type { Invoke, Method } from './methods.js';
 import { OtherCalls } from './other-calls.js';
+import { within } from './within.js';
 
 export interface ServerLimits extends MessageLimits {
   /** Milliseconds that calls get to end when the server stops. */
@@ -27,47 +18,6 @@ export interface ServerLimits extends MessageLimits {
 
 /** Milliseconds for handlers to answer once told that the server stops now. */
 const LAST_GRACE = 250;
-
-/**
- * Streams given up at once, and in a second, on one connection: more than anybody manages. Node ends a connection on which
- * clients give up streams again and again (a thousand, then 33 in a second). containerd's clients do just that: `ctr content
- * get` gives up each of its reads, of 32 KB, once it has the bytes. Whoever can reach the socket needs no such means to do harm.
- */
-const MOST_RESETS = 1_000_000;
-
-/** As grpc-js has it: a header is as long as it is, and Node does badly at its own limit of a session's memory. */
-const HTTP2_OPTIONS = {
-  maxSendHeaderBlockLength: Number.MAX_SAFE_INTEGER,
-  maxSessionMemory: Number.MAX_SAFE_INTEGER,
-  streamResetBurst: MOST_RESETS,
-  streamResetRate: MOST_RESETS,
-};
-
-/** True when `done` came first. */
-const within = async (done: Promise<void>, millis: number): Promise<boolean> => {
-  const timer = new AbortController();
-  const late = sleep(millis, false, { signal: timer.signal, ref: false }).catch(() => false);
-  try {
-    return await Promise.race([done.then(() => true), late]);
-  } finally {
-    timer.abort();
-  }
-};
-
-/**
- * Calls it once the peer has said something, as every client does at once (RFC 9113, 3.4): a connection that only looks
- * whether somebody answers costs no HTTP/2 session, which is most of what a connection costs.
- */
-function onceHeard(socket: Socket, heard: () => void): void {
-  // One that breaks before is closed, and that is all.
-  const ignore = (): void => {};
-  socket.on('error', ignore);
-  socket.once('readable', () => {
-    socket.off('error', ignore);
-    if (socket.readableLength > 0) heard();
-    else socket.destroy();
-  });
-}
 
 function methodsOf({ definition, handlers }: GrpcService): Method[] {
   return Object.entries(definition.methods).flatMap(([key, method]) => {
@@ -94,7 +44,7 @@ export interface ServerParts {
 }
 
 export class GrpcServer {
-  readonly #http: Http2Server;
+  readonly #connections: Connections;
   readonly #parts: ServerParts;
   readonly #calls: Calls;
   readonly #lane: Lane;
@@ -102,9 +52,6 @@ export class GrpcServer {
   readonly #unwatch: () => void;
   /** By the full name of the service. */
   readonly #served = new Map<string, Served>();
-  /** Of the connections that are open. */
-  readonly #sockets = new Set<Socket>();
-  readonly #sessions = new Set<ServerHttp2Session>();
   #listener: Listener | undefined;
 
   constructor(parts: ServerParts) {
@@ -112,14 +59,9 @@ export class GrpcServer {
     this.#calls = new Calls(parts.log);
     this.#lane = new Lane(this.#calls, parts.limits);
     this.#others = new OtherCalls(this.#calls, parts);
-    this.#http = createHttp2Server(HTTP2_OPTIONS)
-      .on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
-        if (!this.#lane.take(stream, headers)) this.#others.take(stream, headers);
-      })
-      .on('session', (session) => {
-        this.#sessions.add(session);
-        session.once('close', () => this.#sessions.delete(session));
-      });
+    this.#connections = new Connections((stream, headers) => {
+      if (!this.#lane.take(stream, headers)) this.#others.take(stream, headers);
+    });
     this.#serveAll();
     this.#unwatch = parts.services.watch({ added: () => this.#serveAll(), removed: (id) => this.#withdraw(id) });
   }
@@ -164,7 +106,7 @@ export class GrpcServer {
     }
     this.#serveAll();
     const calls = this.#calls.to(new Set(left.flatMap(([, { methods }]) => methods.map(({ path }) => path))));
-    const ended = Promise.all(calls.map((call) => call.ended)).then(() => undefined);
+    const ended = Promise.all(calls.map((call) => call.ended));
     if (await within(ended, this.#parts.limits.drain)) return;
     for (const call of calls) call.abort(this.#refusal(id, call.path));
     await within(ended, LAST_GRACE);
@@ -178,12 +120,7 @@ export class GrpcServer {
 
   /** Accepts connections. Errors as {@link listenOnSocket}. */
   async start(address: SocketAddress): Promise<void> {
-    const acceptor = createServer((socket) => {
-      this.#sockets.add(socket);
-      socket.once('close', () => this.#sockets.delete(socket));
-      onceHeard(socket, () => this.#http.emit('connection', socket));
-    });
-    this.#listener = await listenOnSocket(acceptor, address);
+    this.#listener = await listenOnSocket(this.#connections.acceptor, address);
   }
 
   /**
@@ -193,6 +130,7 @@ export class GrpcServer {
   async stop(): Promise<void> {
     this.#unwatch();
     await this.#listener?.close();
+    this.#connections.closeSilent();
     const reason = unavailable('the daemon is stopping', { remedy: 'call again once it runs' });
     this.#calls.abort(reason, (call) => call.streams);
     if (!(await within(this.#calls.over(), this.#parts.limits.drain))) {
@@ -201,15 +139,8 @@ export class GrpcServer {
     }
     const left = this.#calls.paths();
     if (left.length > 0) this.#parts.log.warn({ calls: left }, 'calls did not end when told to');
-    // What was answered last is still on its way; a connection without calls closes at once.
-    for (const session of this.#sessions) session.close();
-    const closed = [...this.#sockets].map((socket) => once(socket, 'close'));
-    await within(
-      Promise.all(closed).then(() => undefined),
-      LAST_GRACE,
-    );
-    for (const session of this.#sessions) session.destroy(undefined, constants.NGHTTP2_CANCEL);
-    for (const socket of this.#sockets) socket.destroy();
+    // What was answered last is still on its way.
+    await this.#connections.close(LAST_GRACE);
     this.#others.close();
   }
 }
