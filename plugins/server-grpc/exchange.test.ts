@@ -187,7 +187,7 @@ test('a caller that goes away in the middle of a message ends the handler, which
   assert.deepEqual(logged, []);
 });
 
-test('a call with a deadline is served like any other, by grpc-js', async () => {
+test('a call with a deadline is served like any other', async () => {
   const body = Buffer.concat(datas.map((data) => piece('slow', data)));
   assert.equal((await exchange(body, { 'grpc-timeout': '10S' })).answers.length, datas.length);
 });

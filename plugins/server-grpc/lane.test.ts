@@ -25,6 +25,7 @@ const missing = async (): Promise<never> => assert.fail('not part of this test')
 const none = (): never => assert.fail('not part of this test');
 
 const seen = { produced: 0, ended: 0 };
+let stubborn = Promise.withResolvers<void>();
 
 /** What it sends is `size` bytes for each of the sizes in the digest, then what is said behind them. */
 const content = implement(ContentDefinition, {
@@ -41,9 +42,10 @@ const content = implement(ContentDefinition, {
       seen.ended += 1;
     }
   },
-  /** Answers with as many labels as the digest says; "wait" waits for the end of the call. */
+  /** Answers with as many labels as the digest says; "wait" waits for the end of the call, "stubborn" for longer. */
   async info({ digest }, call) {
     const { namespace } = call.scope();
+    if (digest === 'stubborn') await stubborn.promise;
     if (digest === 'missing') throw notFound(`nothing in ${namespace}`);
     if (digest === 'wait') {
       seen.produced += 1;
@@ -241,6 +243,18 @@ test('one answer comes whole, in many at once too, or the failure', async () => 
   assert.equal((await ask(about('1'), { 'containerd-namespace': '' })).status, statusNumber('FAILED_PRECONDITION'));
   assert.equal((await ask(about('1'), { 'grpc-timeout': '10S' })).status, OK);
   assert.equal((await ask(about('wait'), { 'grpc-timeout': '100m' })).status, statusNumber('DEADLINE_EXCEEDED'));
+});
+
+test('a deadline is told in time, also of a handler that goes on, and one that makes no sense is refused', async () => {
+  stubborn = Promise.withResolvers();
+  const answer = await ask(about('stubborn'), { 'grpc-timeout': '50000u' });
+  assert.equal(answer.status, statusNumber('DEADLINE_EXCEEDED'));
+  stubborn.resolve();
+  for (const timeout of ['1', '5x', ''])
+    assert.notEqual((await ask(about('1'), { 'grpc-timeout': timeout })).status, OK, timeout);
+  for (const timeout of ['99999999H', '1M', '99999999n'])
+    assert.equal((await ask(about('1'), { 'grpc-timeout': timeout })).status, OK, timeout);
+  assert.deepEqual(logged, []);
 });
 
 test('a caller that goes away before it has its answer ends the handler', async () => {

@@ -1,13 +1,13 @@
 /**
- * Methods served on the HTTP/2 stream itself: all that take one request and answer once, and those that bring or answer
- * with bulk data. grpc-js takes as long for a call as all the rest of it, of which a `ctr run` makes forty, and allocates
- * and copies every message twice. What is unusual about a call (a deadline, compression, another content type) is left to it.
+ * Methods served on the HTTP/2 stream itself: all that take one request, and those that bring bulk data. grpc-js takes as
+ * long for a call as all the rest of it, of which a `ctr run` makes forty, and allocates and copies every message twice.
+ * What is unusual about a call (compression, another content type) is left to it.
  */
 import { once } from 'node:events';
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
-import { canceled, resourceExhausted } from '../../kernel/errors.js';
+import { canceled, deadlineExceeded, resourceExhausted } from '../../kernel/errors.js';
 import type { BulkCodec } from '../../lib/rpc/definition.js';
-import { STATUS_OK } from '../../lib/rpc/status.js';
+import { STATUS_OK, statusNumber } from '../../lib/rpc/status.js';
 import type { ServerCall } from './call.js';
 import type { Calls } from './calls.js';
 import { manyRequests } from './many-requests.js';
@@ -20,7 +20,12 @@ const CONTENT_TYPES: readonly (string | undefined)[] = ['application/grpc', 'app
 
 const HEADERS = { ':status': 200, 'content-type': 'application/grpc+proto' };
 /** Of requests: what says that a call is not for here. */
-const UNUSUAL = ['grpc-timeout', 'grpc-encoding'];
+const UNUSUAL = 'grpc-encoding';
+
+/** gRPC over HTTP/2, "TimeoutUnit". */
+const MILLISECONDS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
+/** What Node can wait, 25 days: longer deadlines are never enforced. */
+const LONGEST_TIMER = 2 ** 31 - 1;
 
 export interface MessageLimits {
   /** Bytes of one message; a larger one is RESOURCE_EXHAUSTED. */
@@ -62,32 +67,36 @@ export class Lane {
       const isServed = responseStream && requestType.passing === true;
       return isServed ? (stream, call) => this.#exchange(method, stream, call) : undefined;
     }
-    if (!responseStream)
-      return async (stream, call) => this.#one(method, stream, call, await this.#request(method, stream, call));
-    return (
-      bulk &&
-      (async (stream, call) => this.#many(method, bulk, stream, call, await this.#request(method, stream, call)))
-    );
+    return async (stream, call) => {
+      const request = await this.#request(method, stream, call);
+      if (!responseStream) await this.#one(method, stream, call, request);
+      else if (bulk) await this.#bulk(method, bulk, stream, call, request);
+      else await this.#many(method, stream, call, request);
+    };
   }
 
   /** Serves the call; false when it is not for here, and untouched. */
   take(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): boolean {
     const served = this.#served.get(headers[':path'] ?? '');
-    const isUsual = CONTENT_TYPES.includes(headers['content-type']) && !UNUSUAL.some((key) => key in headers);
-    if (served === undefined || !isUsual) return false;
+    const isUsual = CONTENT_TYPES.includes(headers['content-type']) && !(UNUSUAL in headers);
+    const timeout = timeoutOf(headers);
+    if (served === undefined || !isUsual || timeout === undefined) return false;
     const { method, answer } = served;
     // A stream that fails closes too, which is what the call is told.
     stream.on('error', () => {});
+    const deadline = Date.now() + timeout;
     const call = this.#calls.open(method.path, method.definition.responseStream, {
       header: (key) => headers[key]?.toString(),
-      getDeadline: () => Number.POSITIVE_INFINITY,
+      getDeadline: () => deadline,
       onCancelled: (listener) => void stream.once('close', listener),
     });
+    const end = ending(stream);
     const handler = async (): Promise<void> => {
       await answer(stream, call);
-      finish(stream, { code: STATUS_OK, details: 'OK' });
+      end({ code: STATUS_OK, details: 'OK' });
     };
-    void run(this.#calls, call, handler, (failure) => finish(stream, failure));
+    void run(this.#calls, call, handler, end);
+    if (timeout <= LONGEST_TIMER) endIn(timeout, stream, call, end);
     return true;
   }
 
@@ -132,7 +141,21 @@ export class Lane {
     return frame;
   }
 
-  async #many(
+  /** The headers go at once: the first message may be long in coming. */
+  async #many(method: Method, stream: ServerHttp2Stream, call: ServerCall, request: unknown): Promise<void> {
+    const messages = responses(method, method.invoke(request, call));
+    requireOpen(stream);
+    stream.respond(HEADERS, { waitForTrailers: true });
+    for await (const message of messages) {
+      call.signal.throwIfAborted();
+      const frame = this.#framed(method, message);
+      requireOpen(stream);
+      if (!stream.write(frame)) await once(stream, 'drain', { signal: call.signal });
+    }
+    call.signal.throwIfAborted();
+  }
+
+  async #bulk(
     method: Method,
     codec: BulkCodec<unknown>,
     stream: ServerHttp2Stream,
@@ -165,14 +188,43 @@ export class Lane {
   }
 }
 
+/** Milliseconds that the caller gives the call, infinite when it does not say; undefined when what it says makes no sense. */
+function timeoutOf(headers: IncomingHttpHeaders): number | undefined {
+  const text = headers['grpc-timeout'];
+  if (text === undefined) return Number.POSITIVE_INFINITY;
+  const [, amount, unit = ''] = /^(\d{1,8})([HMSmun])$/.exec(text.toString()) ?? [];
+  return amount === undefined ? undefined : Math.ceil(Number(amount) * (MILLISECONDS[unit] ?? 0));
+}
+
+/** The first status is the one that is told: that of the deadline comes in time, also where the handler goes on. */
+function ending(stream: ServerHttp2Stream): (status: Status) => void {
+  let isTold = false;
+  return (status) => {
+    if (!isTold) finish(stream, status);
+    isTold = true;
+  };
+}
+
+function endIn(timeout: number, stream: ServerHttp2Stream, call: ServerCall, end: (status: Status) => void): void {
+  const timer = setTimeout(() => {
+    const reason = deadlineExceeded('the deadline of the call has passed');
+    call.abort(reason);
+    end({ code: statusNumber(reason.code), details: reason.message });
+  }, timeout);
+  stream.once('close', () => clearTimeout(timer));
+}
+
 /** It is closed some moments before the call is told. */
 function requireOpen(stream: ServerHttp2Stream): void {
-  if (stream.destroyed || stream.closed) throw canceled('the caller went away');
+  if (isOver(stream)) throw canceled('the caller went away');
 }
+
+/** Nothing can be sent any more. */
+const isOver = (stream: ServerHttp2Stream): boolean => stream.destroyed || stream.closed || stream.writableEnded;
 
 /** Ends the call, unless its caller has. */
 export function finish(stream: ServerHttp2Stream, { code, details }: Status): void {
-  if (stream.destroyed || stream.closed) return;
+  if (isOver(stream)) return;
   const trailers = { 'grpc-status': code, 'grpc-message': encodeURI(details) };
   if (!stream.headersSent) {
     stream.respond({ ...HEADERS, ...trailers }, { endStream: true });
