@@ -3,7 +3,7 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open, readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, it } from 'node:test';
+import { describe, it, mock } from 'node:test';
 import { promisify } from 'node:util';
 import { failedPrecondition, hasCode } from '../../kernel/errors.js';
 import { eventually } from '../../test/harness/eventually.js';
@@ -73,6 +73,18 @@ describe('database', () => {
       const quick = database.mutate((sql) => sql.run(PUT, 'b', 1), { durable: false }).then(() => order.push('quick'));
       await Promise.all([durable, quick]);
       assert.deepEqual(order, ['quick', 'durable']);
+    }));
+
+  it('flushes a second later what need not survive at once', () =>
+    withDatabase(async (database) => {
+      const { mock: flushes } = mock.method(database, 'flushed');
+      await database.mutate((sql) => sql.run(PUT, 'a', 1), { durable: 'soon' });
+      await database.mutate((sql) => sql.run(PUT, 'b', 1), { durable: 'soon' });
+      assert.equal(flushes.callCount(), 0);
+      await eventually('the flush', () => flushes.callCount() > 0 || undefined);
+      await flushes.calls[0]?.result;
+      assert.equal(flushes.callCount(), 1);
+      await database.mutate((sql) => sql.run(PUT, 'c', 1), { durable: 'soon' });
     }));
 
   it('copies its log into the file when there is much of it', () =>

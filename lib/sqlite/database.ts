@@ -30,8 +30,8 @@ export interface Writer extends Reader {
 }
 
 export interface MutateOptions {
-  /** Resolve when it survives a power cut (the default), or already when it survives the process. */
-  readonly durable?: boolean;
+  /** Resolve when it survives a power cut (the default), or already when it survives the process; `soon`: and that a second later. */
+  readonly durable?: boolean | 'soon';
   /** It gives space back: it may use the reserve on a full disk. */
   readonly frees?: boolean;
 }
@@ -46,7 +46,7 @@ export interface SpaceReserve {
 
 interface Job {
   readonly work: (writer: Writer) => unknown;
-  readonly durable: boolean;
+  readonly durable: boolean | 'soon';
   readonly frees: boolean;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: unknown) => void;
@@ -70,6 +70,9 @@ interface Waiting {
 const IDLE_CHECKPOINT = 100;
 const IDLE_MILLIS = 1000;
 
+/** Milliseconds after which what need not survive at once does. */
+const SOON_MILLIS = 1000;
+
 /** Milliseconds that writers may have to wait for a checkpoint: it is made as often as that takes. */
 const CHECKPOINT_MILLIS = 8;
 /** Rows changed between two checkpoints, at least and at most. */
@@ -91,6 +94,7 @@ export class Database implements Reader {
   #checkpointAfter = SELDOM / 4;
   #checkpointing: Promise<void> | undefined;
   #idle: NodeJS.Timeout | undefined;
+  #soon: NodeJS.Timeout | undefined;
   #failure: unknown;
   #closed = false;
 
@@ -186,6 +190,7 @@ export class Database implements Reader {
     await this.#checkpointing;
     await Promise.allSettled([this.#named]);
     clearTimeout(this.#idle);
+    clearTimeout(this.#soon);
     this.#failure ??= this.#isClosed();
     this.#connection.close();
     closeSync(this.#files.log);
@@ -285,9 +290,17 @@ export class Database implements Reader {
     }
     this.#connection.exec('RELEASE job');
     return () => {
-      if (!job.durable) job.resolve(undefined);
-      else this.flushed().then(job.resolve, job.reject);
+      if (job.durable === true) this.flushed().then(job.resolve, job.reject);
+      else job.resolve(undefined);
+      if (job.durable === 'soon') this.#flushSoon();
     };
+  }
+
+  #flushSoon(): void {
+    this.#soon ??= setTimeout(() => {
+      this.#soon = undefined;
+      this.flushed().catch(() => {}); // whoever writes next is told
+    }, SOON_MILLIS).unref();
   }
 
   async #flush(): Promise<void> {

@@ -78,8 +78,8 @@ export class Core {
   }
 
   /** A mutation that removes something: works on a full disk, and makes the collector look. */
-  async remove<T>(work: (sql: Writer) => T): Promise<T> {
-    const result = await this.mutate(work, { frees: true });
+  async remove<T>(work: (sql: Writer) => T, options?: Pick<MutateOptions, 'durable'>): Promise<T> {
+    const result = await this.mutate(work, { ...options, frees: true });
     this.#trigger?.removed();
     return result;
   }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { describe, it, mock } from 'node:test';
 import { digestOf } from '../../lib/digest.js';
+import { Database } from '../../lib/sqlite/database.js';
 import { eventually } from '../../test/harness/eventually.js';
 import { bytesOf, coded, TestMetadata } from '../../test/harness/metadata.js';
 
@@ -26,6 +27,24 @@ describe('leases', () => {
     assert.deepEqual(lease.labels, { a: 'b' });
     assert.deepEqual(await metadata.leases.list(NS, ['labels.a==b']), [lease]);
     assert.deepEqual(await metadata.leases.list({ namespace: 'other' }), []);
+  });
+
+  check('one that expires, and its end, are not waited for until they are on disk; others are', async ({ leases }) => {
+    const { mock: flushes } = mock.method(Database.prototype, 'flushed');
+    try {
+      const labels = { 'containerd.io/gc.expire': new Date(Date.now() + 3_600_000).toISOString() };
+      await leases.create(NS, { id: 'brief', labels });
+      await leases.delete(NS, 'brief');
+      assert.equal(flushes.callCount(), 0);
+      await leases.create(NS, { id: 'lasting' });
+      assert.equal(flushes.callCount(), 1);
+      await leases.delete(NS, 'lasting');
+      assert.equal(flushes.callCount(), 2);
+      await leases.create(NS, { id: 'brief', labels });
+      await eventually('it is on disk', () => flushes.callCount() === 3 || undefined);
+    } finally {
+      flushes.restore();
+    }
   });
 
   check('refusals', async ({ leases }) => {

@@ -5,6 +5,7 @@ import { alreadyExists, invalidArgument, notFound, unimplemented } from '../../k
 import { parseDigest } from '../../lib/digest.js';
 import { compileFilters, type Fields, mapField, nonEmpty } from '../../lib/filters/filters.js';
 import { checkLabels, withoutEmpty } from '../../lib/labels.js';
+import type { Writer } from '../../lib/sqlite/database.js';
 import { integer, type Row, stringMap, text } from '../../lib/sqlite/row.js';
 import { type Core, checkName, namespaceOf, touchNamespace } from './core.js';
 import { expiryOf } from './gc-labels.js';
@@ -23,6 +24,12 @@ const fieldsOf =
     if (first === 'id') return nonEmpty(id);
     return first === 'labels' ? mapField(labels, rest) : undefined;
   };
+
+/**
+ * A lease that expires is made for one piece of work, which ends with the power. Whatever it holds that survives comes after
+ * it in the log, and makes it survive; a deletion that does not is made up for when it expires.
+ */
+const durabilityOf = (labels: Labels): true | 'soon' => (expiryOf(labels) === undefined ? true : 'soon');
 
 /**
  * The node of a leased resource. UNIMPLEMENTED for a type leases do not know,
@@ -70,14 +77,15 @@ export class LeaseRecords implements Leases {
     const labels = withoutEmpty(given);
     checkName(lease.id, 'lease id');
     checkLabels(labels);
-    await this.#core.mutate((sql) => {
+    const insert = (sql: Writer): void => {
       if (sql.get('SELECT 1 FROM leases WHERE ns = ? AND id = ?', namespace, lease.id)) {
         throw alreadyExists(`lease "${lease.id}" already exists`);
       }
       touchNamespace(sql, namespace);
       sql.run('INSERT INTO leases VALUES (?, ?, ?, ?)', namespace, lease.id, JSON.stringify(labels), createdAt);
       this.#core.touch(leaseNode(namespace, lease.id));
-    });
+    };
+    await this.#core.mutate(insert, { durable: durabilityOf(labels) });
     const expires = expiryOf(labels);
     if (expires !== undefined) {
       const node = identity(leaseNode(namespace, lease.id));
@@ -88,12 +96,14 @@ export class LeaseRecords implements Leases {
 
   async delete(scope: Scope, id: string, { sync = false }: { readonly sync?: boolean } = {}): Promise<void> {
     const namespace = namespaceOf(scope);
-    await this.#core.remove((sql) => {
+    const row = this.#core.database.get('SELECT labels FROM leases WHERE ns = ? AND id = ?', namespace, id);
+    const remove = (sql: Writer): void => {
       if (sql.run('DELETE FROM leases WHERE ns = ? AND id = ?', namespace, id) === 0) {
         throw notFound(`lease "${id}" does not exist`);
       }
       sql.run('DELETE FROM lease_resources WHERE ns = ? AND lease = ?', namespace, id);
-    });
+    };
+    await this.#core.remove(remove, { durable: row ? durabilityOf(stringMap(row, 'labels')) : true });
     this.#core.expiries.forget(identity(leaseNode(namespace, id)));
     if (sync) await this.#core.collect();
   }
