@@ -1,7 +1,7 @@
 /**
- * Methods served on the HTTP/2 stream itself: all that take one request, and those that bring bulk data. grpc-js takes as
- * long for a call as all the rest of it, of which a `ctr run` makes forty, and allocates and copies every message twice.
- * What is unusual about a call (compression, another content type) is left to it.
+ * Methods served on the HTTP/2 stream itself: all that take one request and answer once, and those that bring or answer
+ * with bulk data. grpc-js takes as long for a call as all the rest of it, of which a `ctr run` makes forty, and allocates
+ * and copies every message twice. What is unusual about a call (compression, another content type) is left to it.
  */
 import { once } from 'node:events';
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
@@ -67,12 +67,12 @@ export class Lane {
       const isServed = responseStream && requestType.passing === true;
       return isServed ? (stream, call) => this.#exchange(method, stream, call) : undefined;
     }
-    return async (stream, call) => {
-      const request = await this.#request(method, stream, call);
-      if (!responseStream) await this.#one(method, stream, call, request);
-      else if (bulk) await this.#bulk(method, bulk, stream, call, request);
-      else await this.#many(method, stream, call, request);
-    };
+    if (!responseStream)
+      return async (stream, call) => this.#one(method, stream, call, await this.#request(method, stream, call));
+    return (
+      bulk &&
+      (async (stream, call) => this.#many(method, bulk, stream, call, await this.#request(method, stream, call)))
+    );
   }
 
   /** Serves the call; false when it is not for here, and untouched. */
@@ -141,21 +141,7 @@ export class Lane {
     return frame;
   }
 
-  /** The headers go at once: the first message may be long in coming. */
-  async #many(method: Method, stream: ServerHttp2Stream, call: ServerCall, request: unknown): Promise<void> {
-    const messages = responses(method, method.invoke(request, call));
-    requireOpen(stream);
-    stream.respond(HEADERS, { waitForTrailers: true });
-    for await (const message of messages) {
-      call.signal.throwIfAborted();
-      const frame = this.#framed(method, message);
-      requireOpen(stream);
-      if (!stream.write(frame)) await once(stream, 'drain', { signal: call.signal });
-    }
-    call.signal.throwIfAborted();
-  }
-
-  async #bulk(
+  async #many(
     method: Method,
     codec: BulkCodec<unknown>,
     stream: ServerHttp2Stream,
