@@ -4,7 +4,7 @@
  * `containerd.io/gc.flat` it holds only the named resources, not what they refer to.
  *
  * An answered call survives a power cut, but for creating and deleting a lease that expires: it does with the next call
- * that does, or some seconds later. Whatever is held by such a lease and survives, its lease survives as well.
+ * that does, or a second later. Whatever is held by such a lease and survives, its lease survives as well.
  */
 import { one } from '../token.js';
 import type { Labels, Nanos, Scope } from './scope.js';

@@ -1,4 +1,4 @@
-/** Calls that are not for the lane. grpc-js serves them; as a start would take a tenth longer with it, it is loaded with the first. */
+/** Calls that are not for the lane. grpc-js serves them; as a start would take longer with it, it is loaded with the first. */
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import type { Logger } from 'pino';
 import { statusNumber } from '../../lib/rpc/status.js';
